@@ -1,0 +1,171 @@
+// From options to libcontainer's configuration. Nothing here reads or changes
+// the host, so that all of it is tested as a table.
+
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"golang.org/x/sys/unix"
+)
+
+// pidsLimit is how many tasks (threads count) a program's tree may have, so
+// that a fork bomb ends with EAGAIN inside and the host stays usable.
+const pidsLimit = 4096
+
+// capabilities are Docker's default set less MKNOD and AUDIT_WRITE. NET_RAW is
+// there because a ping with file capabilities fails to execute without it.
+var capabilities = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
+	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID",
+	"CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+}
+
+// maskedPaths show nothing and readonlyPaths cannot be written: Docker's
+// defaults. Those that a kernel does not have are skipped by libcontainer.
+var maskedPaths = []string{
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+	"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+	"/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+}
+
+var readonlyPaths = []string{
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+}
+
+// host is what the configuration depends on beside the options: facts about
+// this machine and about contain's caller, read before anything is changed.
+type host struct {
+	rootfs   *rootfs
+	cpus     hostCPUs
+	cgroup   cgroupHost
+	ipv6     bool // the kernel has IPv6
+	umask    uint32
+	coreHard uint64 // the caller's RLIMIT_CORE, hard
+	bridge   bridge
+}
+
+// newConfig returns what libcontainer must do for opts on this host. The
+// container's cgroup and hostname are named after id.
+func newConfig(id string, opts options, h host) *configs.Config {
+	return &configs.Config{
+		Rootfs:          h.rootfs.path,
+		RootPropagation: unix.MS_PRIVATE | unix.MS_REC,
+		Umask:           &h.umask,
+		Hostname:        id,
+		Namespaces: configs.Namespaces{
+			{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWIPC},
+			{Type: configs.NEWUTS}, {Type: configs.NEWNET}, {Type: configs.NEWCGROUP},
+		},
+		Mounts:          mounts(),
+		Devices:         deviceNodes(),
+		MaskPaths:       masked(h.cpus),
+		ReadonlyPaths:   readonlyPaths,
+		Capabilities:    &configs.Capabilities{Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
+		NoNewPrivileges: true,
+		// Exactly 1 is the kernel's word for "no core file, and no core_pattern
+		// program on the host either" (fs/coredump.c).
+		Rlimits:  []configs.Rlimit{{Type: unix.RLIMIT_CORE, Soft: min(1, h.coreHard), Hard: min(1, h.coreHard)}},
+		Networks: []*configs.Network{{Type: "loopback"}},
+		Sysctl:   sysctls(opts, h),
+		Cgroups:  cgroupConfig(id, opts, h.cgroup),
+	}
+}
+
+// mounts lists the file systems of every container. /dev and /dev/shm count
+// against the memory limit.
+func mounts() []*configs.Mount {
+	const hard = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
+	return []*configs.Mount{
+		{Source: "proc", Destination: "/proc", Device: "proc", Flags: hard},
+		{Source: "tmpfs", Destination: "/dev", Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
+		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5"},
+		{Source: "shm", Destination: "/dev/shm", Device: "tmpfs", Flags: hard, Data: "mode=1777,size=65536k"},
+		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: hard},
+		{Source: "sysfs", Destination: "/sys", Device: "sysfs", Flags: hard | unix.MS_RDONLY},
+	}
+}
+
+// deviceNodes are the devices that exist in /dev. ptmx and the terminals come
+// with devpts.
+func deviceNodes() []*devices.Device {
+	node := func(path string, major, minor int64) *devices.Device {
+		return &devices.Device{Path: path, FileMode: 0o666, Rule: charDevice(major, minor)}
+	}
+	return []*devices.Device{
+		node("/dev/null", 1, 3), node("/dev/zero", 1, 5), node("/dev/full", 1, 7),
+		node("/dev/random", 1, 8), node("/dev/urandom", 1, 9), node("/dev/tty", 5, 0),
+	}
+}
+
+// charDevice allows reading and writing; no rule allows mknod.
+func charDevice(major, minor int64) devices.Rule {
+	return devices.Rule{Type: devices.CharDevice, Major: major, Minor: minor, Permissions: "rw", Allow: true}
+}
+
+// deviceRules is the whole device access list, the first rule denying all. Not
+// libcontainer's AllowedDevices: those allow mknod of everything and /dev/net/tun.
+func deviceRules() []*devices.Rule {
+	rules := []*devices.Rule{{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm"}}
+	for _, d := range deviceNodes() {
+		rules = append(rules, &d.Rule)
+	}
+	ptmx, pts := charDevice(5, 2), charDevice(136, devices.Wildcard)
+	return append(rules, &ptmx, &pts)
+}
+
+// masked adds to maskedPaths the files that exist once per CPU.
+func masked(cpus hostCPUs) []string {
+	paths := slices.Clone(maskedPaths)
+	for _, cpu := range cpus.possible {
+		paths = append(paths, fmt.Sprintf("/sys/devices/system/cpu/cpu%d/thermal_throttle", cpu))
+	}
+	return paths
+}
+
+// sysctls are set inside the container's network namespace before eth0
+// appears in it: IPv6 is off unless asked for, and never autoconfigured.
+func sysctls(opts options, h host) map[string]string {
+	if !h.ipv6 {
+		return nil
+	}
+	for _, a := range opts.address {
+		if a.Addr().Is6() {
+			return map[string]string{
+				"net.ipv6.conf.default.accept_ra":        "0",
+				"net.ipv6.conf.default.accept_redirects": "0",
+				"net.ipv6.conf.default.autoconf":         "0",
+			}
+		}
+	}
+	return map[string]string{
+		"net.ipv6.conf.all.disable_ipv6":     "1",
+		"net.ipv6.conf.default.disable_ipv6": "1",
+	}
+}
+
+// cgroupConfig names and limits the container's cgroup. The path is relative,
+// to contain's own cgroup on v1 and to that one's parent on v2, so that the
+// limits that hold there go on to hold.
+func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
+	limit := int64(pidsLimit)
+	r := &cgroups.Resources{
+		Devices:   deviceRules(),
+		PidsLimit: &limit,
+		Memory:    opts.memory,
+	}
+	if opts.cpus != nil {
+		r.CpusetCpus = opts.cpus.String()
+	}
+	if opts.memory != 0 && h.swapLimit {
+		r.MemorySwap = opts.memory // memory and swap together
+	}
+	if opts.memory != 0 && h.v2 {
+		r.Unified = map[string]string{"memory.oom.group": "1"}
+	}
+	return &cgroups.Cgroup{Path: "contain-" + id, Resources: r}
+}

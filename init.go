@@ -1,0 +1,106 @@
+// The second life of this binary: libcontainer executes it again as the
+// container's init. See libcontainer/README.md, "Using libcontainer".
+
+package main
+
+/*
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The signals that were ignored when the process began, as a mask. The Go
+// runtime replaces most of them by its own handlers before any Go code runs.
+static unsigned long long ignored_at_start;
+
+// Runs before nsexec, libcontainer's own constructor: that one takes over the
+// process whenever _LIBCONTAINER_INITPIPE is set, so a caller's environment
+// must not be able to set it. argv[0] tells the re-exec from the user.
+__attribute__((constructor(101)))
+static void before_everything(int argc, char **argv) {
+	for (int sig = 1; sig <= 64; sig++) {
+		struct sigaction sa;
+		if (sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
+			ignored_at_start |= 1ULL << (sig - 1);
+	}
+	if (argc < 1 || strcmp(argv[0], "contain-init") != 0)
+		unsetenv("_LIBCONTAINER_INITPIPE");
+}
+
+static int was_ignored(int sig) {
+	return ignored_at_start >> (sig - 1) & 1;
+}
+*/
+import "C"
+
+import (
+	"os"
+	"os/signal"
+
+	"github.com/opencontainers/runc/libcontainer"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C half: makes the namespaces before Go starts
+	"golang.org/x/sys/unix"
+)
+
+// initName is argv[0] of the init, known to before_everything too.
+const initName = "contain-init"
+
+// execedFD is the write end of the pipe that tells contain when init has
+// executed the program, or why it could not: the first of libcontainer's
+// ExtraFiles, and the only.
+const execedFD = 3
+
+// init runs before main, and does something in the container's init only.
+func init() {
+	if os.Args[0] != initName || os.Getenv("_LIBCONTAINER_INITPIPE") == "" {
+		return
+	}
+	dieWithParent()
+	detachStdio()
+	ignoreAsCaller()
+	libcontainer.Init() // does not return
+}
+
+// dieWithParent makes the kernel kill this process, and with it the whole PID
+// namespace, when contain ends, however it ends. libcontainer's own
+// ParentDeathSignal does not reach here: nsexec's clones clear it. Once set, it
+// survives libcontainer's change of credentials and the exec of the program.
+//
+// contain may have died already, and getppid(2) cannot tell across PID
+// namespaces: the pipe whose read end only contain holds does.
+func dieWithParent() {
+	err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	if err != nil {
+		os.Exit(exitFailed)
+	}
+	unix.CloseOnExec(execedFD)
+	pipe := []unix.PollFd{{Fd: execedFD}}
+	if _, err := unix.Poll(pipe, 0); err != nil || pipe[0].Revents&unix.POLLERR != 0 {
+		os.Exit(exitFailed)
+	}
+}
+
+// detachStdio keeps libcontainer's hands off the descriptors 0 to 2, which are
+// the program's: it would make root the owner of the files behind them
+// (fixStdioPermissions), for good, and print its last error there. It knows
+// them as os.Stdin, os.Stdout and os.Stderr.
+func detachStdio() {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		os.Exit(exitFailed)
+	}
+	os.Stdin, os.Stdout = null, null
+	os.Stderr = os.NewFile(execedFD, "exec status")
+}
+
+// ignoreAsCaller makes the signals that contain's caller ignores (nohup) be
+// ignored here, and so in the program: an exec keeps ignored what is ignored.
+func ignoreAsCaller() {
+	for sig := unix.Signal(1); sig <= 64; sig++ {
+		if ignoredByCaller(sig) {
+			signal.Ignore(sig)
+		}
+	}
+}
+
+// ignoredByCaller tells whether the process was started with sig ignored.
+func ignoredByCaller(sig unix.Signal) bool { return C.was_ignored(C.int(sig)) != 0 }

@@ -1,0 +1,143 @@
+// Contain runs one program in a constrained environment and ends as it ended.
+//
+// Theory of operation. Three processes exist while a program starts:
+//
+//   - contain itself, in the caller's namespaces, as root. It reads argv into
+//     options, checks them against the host without changing anything, turns
+//     them into a libcontainer configuration, and from then on undoes every
+//     change it makes, on every path.
+//   - libcontainer's init: this same binary, executed again (init.go). It
+//     becomes PID 1 of new namespaces, builds the mounts, pivots into the
+//     rootfs, drops its capabilities and waits. It dies with contain.
+//   - the program: init executes it when contain says so, which is after the
+//     network interface is ready.
+//
+// Data flows one way, one file per step:
+//
+//	argv -> options.go -> (cpuset.go size.go address.go rootfs.go program.go)
+//	     -> config.go -> container.go + network.go -> signals.go -> status.go
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+)
+
+// usage is what -h prints and what README.md repeats; a test keeps the two,
+// the flag set and contain.8 in step.
+const usage = `Usage: contain -chroot DIR [flag ...] [--] program [argument ...]
+
+Run program with DIR as its root file system, in namespaces of its own and
+within the given limits, and end as it ended. Must be run as root.
+
+  -chroot DIR            directory that becomes / (required)
+  -memory-limit SIZE     memory and swap of all its processes together, such as
+                         128M or 1.5G (binary units); beyond it they are killed
+  -cpu-core-ids LIST     CPUs it may run on, such as 1,3 or 0-7 or 3,5-7
+                         (also spelt -cpu-coreids)
+  -network-address CIDR  address of its eth0 with prefix length, such as
+                         192.168.2.17/24; IPv4 or IPv6, may be repeated;
+                         without it the program has loopback only
+  -bridge NAME           existing bridge that eth0 is attached to
+                         (default docker0)
+  -state-dir DIR         where running containers are recorded
+                         (default /run/contain)
+  -h, -version           print this text, or the version, and exit
+
+-flag and --flag are the same. Of a flag given twice the last one counts, save
+where it may be repeated.
+
+Exit status: that of program; if a signal killed it, contain dies of the same
+signal. 125 contain failed, 126 program cannot be executed, 127 not found.
+`
+
+// version is set by the Makefile from the tag or commit.
+var version string
+
+func init() {
+	// The kernel sends PDEATHSIG when the *thread* that forked ends, see
+	// PR_SET_PDEATHSIG(2const). The main thread ends only with the process.
+	runtime.LockOSThread()
+}
+
+func main() {
+	st, err := run(os.Args[1:], os.Stdout)
+	if err != nil {
+		report(os.Stderr, err)
+	}
+	st.end()
+}
+
+// run does everything, in order, and returns how contain must end and the one
+// thing, if any, that the user must be told. All that it changed on the host
+// is undone when it returns, also if it panics.
+func run(args []string, stdout io.Writer) (st status, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			st, err = failed, fmt.Errorf("internal error: %v", p)
+		}
+	}()
+	opts, err := parseOptions(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, err = io.WriteString(stdout, usage)
+		return statusOf(err), err
+	case err != nil:
+		return statusOf(err), err
+	case opts.version:
+		_, err = fmt.Fprintln(stdout, versionText())
+		return statusOf(err), err
+	}
+	sigs := catchSignals()
+	h, err := checkHost(opts)
+	if err != nil {
+		return statusOf(err), err
+	}
+	defer h.rootfs.close()
+	c, err := createContainer(opts, h)
+	if err != nil {
+		return statusOf(err), err
+	}
+	defer func() { err = errors.Join(err, c.destroy()) }()
+	if err := c.start(); err != nil {
+		return statusOf(err), err
+	}
+	if err := c.connect(opts.address, h.bridge); err != nil {
+		return statusOf(err), err
+	}
+	if sig, ok := sigs.pending(); ok {
+		return status{signal: sig}, nil
+	}
+	if err := c.exec(); err != nil {
+		return statusOf(err), err
+	}
+	go sigs.forward(c.process)
+	return c.wait()
+}
+
+// versionText names contain's version, the commit it was built from, and the
+// libcontainer inside it.
+func versionText() string {
+	v, commit, lib := version, "", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v == "" {
+			v = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				commit = " commit " + s.Value
+			}
+		}
+		for _, d := range info.Deps {
+			if d.Path == "github.com/opencontainers/runc" {
+				lib = d.Version
+			}
+		}
+	}
+	return fmt.Sprintf("contain %s%s (libcontainer %s, %s)", v, commit, lib, runtime.Version())
+}

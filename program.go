@@ -1,0 +1,283 @@
+// Which file the program is, and whether the kernel can execute it: the
+// difference between 126 and 127, with the file that is the cause. libcontainer
+// reports neither: its last step, execve, fails after its pipes are closed.
+//
+// The verdicts are those of execve(2) for root: fs/exec.c, fs/binfmt_elf.c and
+// fs/binfmt_script.c.
+
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// searchPath is the program's PATH.
+const searchPath = "/bin:/usr/bin:/sbin:/usr/sbin"
+
+// maxInterpreters is how many #! lines the kernel follows (BINPRM_MAX_RECURSION
+// less one; exec.c gives up with ELOOP beyond).
+const maxInterpreters = 5
+
+// checkProgram reports why name, as argv[0], would not start inside root: an
+// exitError with 126 or 127.
+func checkProgram(root *rootfs, name string) error {
+	f, file, err := findProgram(root, name)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		return nil
+	}
+	defer f.Close()
+	return checkExecutable(root, f, file, maxInterpreters)
+}
+
+// mountedOver tells whether file lies where DIR's own files are not what the
+// program sees.
+func mountedOver(file string) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(path.Clean("/"+file), "/"), "/")
+	return top == "proc" || top == "sys" || top == "dev"
+}
+
+func notFound(format string, args ...any) error {
+	return &exitError{exitNotFound, fmt.Errorf(format, args...)}
+}
+
+func cannotExec(format string, args ...any) error {
+	return &exitError{exitCannotExec, fmt.Errorf(format, args...)}
+}
+
+// findProgram opens the file that name means: the path itself if it has a
+// slash, else the first executable of that name in searchPath. A nil file
+// without an error means that only the start itself can tell.
+func findProgram(root *rootfs, name string) (*os.File, string, error) {
+	if strings.Contains(name, "/") {
+		if mountedOver(name) {
+			return nil, name, nil
+		}
+		f, err := openProgram(root, name)
+		return f, name, err
+	}
+	var denied error
+	for dir := range strings.SplitSeq(searchPath, ":") {
+		file := dir + "/" + name
+		f, err := openProgram(root, file)
+		if err == nil {
+			return f, file, nil
+		}
+		if e := (*exitError)(nil); name != "" && denied == nil && errors.As(err, &e) && e.code == exitCannotExec {
+			denied = err
+		}
+	}
+	if denied != nil {
+		return nil, "", denied
+	}
+	return nil, "", notFound("program %s: not found in %s", quoted(name), searchPath)
+}
+
+// openProgram opens file for reading if it passes the tests that do not depend
+// on its contents.
+func openProgram(root *rootfs, file string) (*os.File, error) {
+	f, err := root.open(file, unix.O_PATH)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return nil, notFound("program %s: %w", quoted(file), err)
+	case err != nil:
+		return nil, cannotExec("program %s: %w", quoted(file), reason(err))
+	}
+	defer f.Close()
+	if err := checkMode(f); err != nil {
+		return nil, cannotExec("program %s: %w", quoted(file), err)
+	}
+	// Reopened through /proc: f is this very inode, a regular file, whatever
+	// happens to the name meanwhile.
+	readable, err := os.Open("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	if err != nil {
+		return nil, cannotExec("program %s: %w", quoted(file), reason(err))
+	}
+	return readable, nil
+}
+
+// checkMode applies the rules that even root is under.
+func checkMode(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return reason(err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
+		return err
+	}
+	switch {
+	case info.IsDir():
+		return errors.New("is a directory")
+	case !info.Mode().IsRegular():
+		return errors.New("is not a regular file")
+	case info.Mode()&0o111 == 0:
+		return errors.New("permission denied (no execute bit is set)")
+	case fs.Flags&unix.ST_NOEXEC != 0:
+		return errors.New("permission denied (its file system is mounted noexec)")
+	}
+	return nil
+}
+
+// checkExecutable looks into the file as the kernel will.
+func checkExecutable(root *rootfs, f *os.File, file string, depth int) error {
+	head := make([]byte, 256) // BINPRM_BUF_SIZE
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return cannotExec("program %s: %w", quoted(file), reason(err))
+	}
+	head = head[:n]
+	switch {
+	case bytes.HasPrefix(head, []byte("#!")):
+		return checkScript(root, head, file, depth)
+	case bytes.HasPrefix(head, []byte("\x7fELF")):
+		return checkELF(root, f, file)
+	case otherFormats():
+		return nil
+	case n == 0:
+		return cannotExec("program %s: exec format error (the file is empty)", quoted(file))
+	}
+	return cannotExec("program %s: exec format error (neither ELF nor a script with #!)", quoted(file))
+}
+
+// otherFormats tells whether the host has binfmt_misc handlers, which can make
+// any file executable; then only execve knows.
+func otherFormats() bool {
+	entries, err := os.ReadDir("/proc/sys/fs/binfmt_misc")
+	return err == nil && len(entries) > 2 // more than register and status
+}
+
+// checkScript finds the interpreter that a #! line names.
+func checkScript(root *rootfs, head []byte, file string, depth int) error {
+	line, _, _ := bytes.Cut(head[2:], []byte("\n"))
+	name, _, _ := strings.Cut(strings.TrimLeft(string(line), " \t"), " ")
+	name, _, _ = strings.Cut(name, "\t")
+	switch {
+	case name == "":
+		return cannotExec("program %s: exec format error (its #! line names no interpreter)", quoted(file))
+	case depth == 0:
+		return cannotExec("program %s: too many levels of #! interpreters", quoted(file))
+	case mountedOver(name):
+		return nil
+	}
+	f, err := openProgram(root, name)
+	if err != nil {
+		return about(err, "interpreter %s of program %s", quoted(name), quoted(file))
+	}
+	defer f.Close()
+	return checkExecutable(root, f, name, depth-1)
+}
+
+// about renames the file that an exitError of openProgram is about.
+func about(err error, format string, args ...any) error {
+	var e *exitError
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &exitError{e.code, fmt.Errorf(format+": %w", append(args, cause(e.err))...)}
+}
+
+// cause returns the innermost error.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// ELF constants, elf(5).
+const (
+	elfClass64   = 2
+	elfLittle    = 1
+	elfInterp    = 3 // PT_INTERP
+	elfPhdrSize  = 56
+	elfMaxPhdrs  = 65536 / elfPhdrSize // ELF_MIN_ALIGN, binfmt_elf.c
+	elfMaxInterp = 4096                // PATH_MAX
+)
+
+var elfMachine = map[string]uint16{"amd64": 62, "arm64": 183}
+
+// checkELF compares the file with the machine and finds its loader. Files of
+// the other word size are left to the kernel.
+func checkELF(root *rootfs, f *os.File, file string) error {
+	var h struct {
+		Ident                            [16]byte
+		Type, Machine                    uint16
+		Version                          uint32
+		Entry, Phoff, Shoff              uint64
+		Flags                            uint32
+		Ehsize, Phentsize, Phnum, Shsize uint16
+	}
+	broken := func(why string) error {
+		if otherFormats() {
+			return nil
+		}
+		return cannotExec("program %s: exec format error (%s)", quoted(file), why)
+	}
+	err := binary.Read(io.NewSectionReader(f, 0, 64), binary.LittleEndian, &h)
+	switch {
+	case err != nil:
+		return broken("the file is cut short")
+	case h.Ident[4] != elfClass64 && runtime.GOARCH == "amd64" && h.Machine == 3:
+		return nil // i386
+	case h.Ident[4] != elfClass64, h.Ident[5] != elfLittle, h.Machine != elfMachine[runtime.GOARCH]:
+		return broken("built for another machine than " + runtime.GOARCH)
+	case h.Phentsize != elfPhdrSize, h.Phnum == 0, h.Phnum > elfMaxPhdrs:
+		return broken("bad program headers")
+	}
+	loader, err := elfLoader(f, h.Phoff, int(h.Phnum))
+	if err != nil {
+		return broken("bad program headers")
+	}
+	if loader == "" || mountedOver(loader) {
+		return nil
+	}
+	l, err := openProgram(root, loader)
+	if err != nil {
+		return about(err, "loader %s of program %s", quoted(loader), quoted(file))
+	}
+	return l.Close()
+}
+
+// elfLoader returns the path in the file's PT_INTERP header, or "".
+func elfLoader(f *os.File, off uint64, n int) (string, error) {
+	type header struct {
+		Type, Flags                                      uint32
+		Offset, Vaddr, Paddr, FileSize, MemSize, Address uint64
+	}
+	headers := make([]header, n)
+	r := io.NewSectionReader(f, int64(off), int64(n)*elfPhdrSize)
+	if err := binary.Read(r, binary.LittleEndian, headers); err != nil {
+		return "", err
+	}
+	for _, h := range headers {
+		if h.Type != elfInterp {
+			continue
+		}
+		if h.FileSize < 2 || h.FileSize > elfMaxInterp {
+			return "", errors.New("bad PT_INTERP")
+		}
+		text := make([]byte, h.FileSize)
+		if _, err := f.ReadAt(text, int64(h.Offset)); err != nil {
+			return "", err
+		}
+		return string(bytes.TrimRight(text, "\x00")), nil
+	}
+	return "", nil
+}

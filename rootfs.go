@@ -1,0 +1,122 @@
+// The rootfs: which directory DIR means, and whether it can be a root.
+//
+// Everything below DIR is opened with openat2(2) and RESOLVE_IN_ROOT, so that
+// a symbolic link in DIR is followed as the program would follow it and never
+// out of DIR.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// rootfs is a directory that is fit to become the program's /.
+type rootfs struct {
+	path string // absolute, without symbolic links
+	dir  *os.File
+}
+
+// openRootfs resolves and checks dir. It changes nothing.
+func openRootfs(dir string) (*rootfs, error) {
+	path, err := filepath.Abs(dir)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return nil, reason(err)
+	}
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	r := &rootfs{path: path, dir: os.NewFile(uintptr(fd), path)}
+	if err := r.check(); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *rootfs) close() { r.dir.Close() }
+
+// check refuses directories that pivot_root(2) cannot use or that would give
+// the program the host instead of a root of its own.
+func (r *rootfs) check() error {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(r.dir.Fd()), &fs); err != nil {
+		return fmt.Errorf("statfs: %w", err)
+	}
+	switch fs.Type {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC:
+		return errors.New("is in a pseudo file system of the kernel, not usable as a root")
+	}
+	own, err := r.dir.Stat()
+	if err != nil {
+		return reason(err)
+	}
+	for _, host := range []string{"/", "/dev"} {
+		if info, err := os.Stat(host); err == nil && os.SameFile(own, info) {
+			return fmt.Errorf("is the host's own %s, not usable as a root", host)
+		}
+	}
+	return r.checkMountPoints()
+}
+
+// checkMountPoints makes sure that what will be mounted over is a directory of
+// DIR's own, or nothing yet.
+func (r *rootfs) checkMountPoints() error {
+	for _, name := range []string{"proc", "sys", "dev"} {
+		f, err := r.open(name, unix.O_PATH|unix.O_NOFOLLOW)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("%s in it: %w", name, reason(err))
+		}
+		info, err := f.Stat()
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%s in it: %w", name, reason(err))
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s in it is not a directory (it is mounted over)", name)
+		}
+	}
+	return nil
+}
+
+// open opens a path as the program would see it, with / meaning DIR. Paths
+// below what is mounted at the start (/proc, /dev, /sys) lead into DIR's own
+// directories of those names.
+func (r *rootfs) open(path string, flags uint64) (*os.File, error) {
+	how := &unix.OpenHow{
+		Flags:   flags | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	for {
+		fd, err := unix.Openat2(int(r.dir.Fd()), path, how)
+		switch err {
+		case nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case unix.EINTR, unix.EAGAIN: // EAGAIN: a rename raced with ".."
+			continue
+		case unix.ENOSYS:
+			return nil, errors.New("this kernel has no openat2 (Linux 5.6)")
+		}
+		return nil, err
+	}
+}
+
+// reason strips the operation and path that os puts around an error, for
+// messages that have named the path already.
+func reason(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

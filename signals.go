@@ -1,0 +1,118 @@
+// Signals: everything that can be caught is caught before the first change to
+// the host, kept until the program runs, and then passed to it.
+
+package main
+
+/*
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+// os/signal never delivers two signals. SIGPROF ends in the runtime's profiler
+// (runtime.sighandler), and 34, glibc's SIGRTMIN, is left to C libraries that
+// use it themselves (runtime/sigtab_linux_generic.go), so that its default
+// action would end contain. A C handler writes both to a pipe.
+static int note_fd = -1;
+
+static void note(int sig) {
+	int saved = errno;
+	unsigned char b = (unsigned char)sig;
+	ssize_t n = write(note_fd, &b, 1);
+	(void)n;
+	errno = saved;
+}
+
+static int note_signal(int sig, int fd) {
+	struct sigaction sa = {.sa_handler = note, .sa_flags = SA_RESTART | SA_ONSTACK};
+	note_fd = fd;
+	return sigaction(sig, &sa, NULL);
+}
+*/
+import "C"
+
+import (
+	"os"
+	"os/signal"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+)
+
+// sigRTMin is glibc's SIGRTMIN; 32 and 33 are glibc's own.
+const sigRTMin = unix.Signal(34)
+
+// signals holds what arrives at contain.
+type signals struct {
+	caught chan os.Signal
+}
+
+// catchSignals starts to keep every signal but those that are not the user's
+// to send: SIGCHLD is about contain's own children, SIGURG is how the Go
+// runtime preempts its threads. Signals that contain's caller ignores (nohup)
+// stay ignored, here and in the program (ignoreAsCaller).
+//
+// The buffer is larger than any caller's burst: the runtime drops a signal
+// when the channel is full.
+func catchSignals() *signals {
+	s := &signals{caught: make(chan os.Signal, 1024)}
+	var noted []unix.Signal
+	for sig := unix.Signal(1); sig <= 64; sig++ {
+		switch {
+		case sig == unix.SIGKILL || sig == unix.SIGSTOP || sig == unix.SIGCHLD || sig == unix.SIGURG:
+		case ignoredByCaller(sig):
+			signal.Ignore(sig) // for the runtime may have taken it
+		case sig == unix.SIGPROF || sig == sigRTMin:
+			noted = append(noted, sig)
+		default:
+			signal.Notify(s.caught, sig)
+		}
+	}
+	s.catchInC(noted)
+	return s
+}
+
+// catchInC catches the signals that os/signal never sees. Where no pipe is to
+// be had for it they keep their default actions.
+func (s *signals) catchInC(sigs []unix.Signal) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return
+	}
+	for _, sig := range sigs {
+		C.note_signal(C.int(sig), C.int(w.Fd()))
+	}
+	go func() {
+		defer w.Close() // and so keeps it from being collected
+		var b [1]byte
+		for {
+			if n, err := r.Read(b[:]); n != 1 || err != nil {
+				return
+			}
+			s.caught <- unix.Signal(b[0])
+		}
+	}()
+}
+
+// pending returns a signal that has arrived already and whose default action
+// is to end a process: contain must end of it instead of starting the program.
+// Other signals stay queued.
+func (s *signals) pending() (unix.Signal, bool) {
+	for range len(s.caught) {
+		sig := (<-s.caught).(unix.Signal)
+		switch sig {
+		case unix.SIGCONT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			s.caught <- sig
+			continue
+		}
+		return sig, true
+	}
+	return 0, false
+}
+
+// forward passes every signal on to p until the process ends. A signal for a
+// program that has ended is dropped.
+func (s *signals) forward(p *libcontainer.Process) {
+	for sig := range s.caught {
+		_ = p.Signal(sig)
+	}
+}

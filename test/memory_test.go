@@ -1,0 +1,37 @@
+package test
+
+import (
+	"regexp"
+	"testing"
+)
+
+const mega = "000000"
+
+func TestMemoryLimitKills(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, verb := range []string{"hog", "childhog"} {
+		r := contain(t, "-chroot", root, "-memory-limit", "64M", "--", "probe", verb, "200"+mega)
+		r.wantError(t, 137, "memory limit of 64MiB exceeded: the kernel killed ")
+		if !r.status.Signaled() || regexp.MustCompile("touched|survived").MatchString(r.stdout) {
+			t.Errorf("%s: wait status %#x, stdout %q", verb, r.status, r.stdout)
+		}
+	}
+	// /dev/shm is smaller than the limit in this one; its pages count too.
+	contain(t, "-chroot", root, "-memory-limit", "32M", "--", "probe", "shmhog", "60"+mega).
+		wantError(t, 137, "memory limit of 32MiB exceeded")
+}
+
+func TestMemoryBelowTheLimitIsFine(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, limit := range []string{"64M", "64m", "64MB", "64MiB", "67108864"} {
+		contain(t, "-chroot", root, "--memory-limit", limit, "--", "probe", "hog", "32"+mega).want(t, 0, "touched\n")
+	}
+	contain(t, "-chroot", root, "--", "probe", "hog", "200"+mega).want(t, 0, "touched\n")
+}
+
+func TestMemoryLimitTooSmallToStart(t *testing.T) {
+	leavesNothing(t)
+	contain(t, "-chroot", rootfs(t), "-memory-limit", "1M", "--", "probe", "exit", "0").wantError(t, 125, "start container")
+}

@@ -1,0 +1,374 @@
+/*
+ * The program that the integration tests contain: one static binary that is a
+ * whole rootfs. Each verb does one thing and says what came of it on stdout.
+ * In C because it must start under limits that no Go runtime fits in, and must
+ * be able to catch every signal.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void say(const char *text)
+{
+	printf("%s\n", text);
+	fflush(stdout);
+}
+
+static int fail(const char *what)
+{
+	printf("%s: %s\n", what, strerror(errno));
+	return 1;
+}
+
+/* exit CODE */
+static int do_exit(char **arg) { return atoi(arg[0]); }
+
+/* segv: a fault that kills even PID 1 */
+static int do_segv(char **arg)
+{
+	volatile int *volatile nowhere = NULL;
+	(void)arg;
+	*nowhere = 1;
+	return 0;
+}
+
+/* raise SIGNAL: with its default action */
+static int do_raise(char **arg)
+{
+	signal(atoi(arg[0]), SIG_DFL);
+	raise(atoi(arg[0]));
+	say("survived");
+	return 0;
+}
+
+/* wait: until killed */
+static int do_wait(char **arg)
+{
+	(void)arg;
+	say("ready");
+	while (pause())
+		;
+	return 0;
+}
+
+/* signals COUNT: print each signal as it arrives, end after COUNT of them */
+static int do_signals(char **arg)
+{
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	say("ready");
+	for (int n = atoi(arg[0]); n > 0; n--) {
+		printf("%d\n", sigwaitinfo(&all, NULL));
+		fflush(stdout);
+	}
+	return 0;
+}
+
+/* args ...: print each argument with its length */
+static int do_args(char **arg)
+{
+	for (; *arg; arg++)
+		printf("%zu:%s\n", strlen(*arg), *arg);
+	return 0;
+}
+
+/* env: print the environment */
+static int do_env(char **arg)
+{
+	(void)arg;
+	for (char **e = environ; *e; e++)
+		say(*e);
+	return 0;
+}
+
+/* cat FILE ... */
+static int do_cat(char **arg)
+{
+	char buf[65536];
+	for (; *arg; arg++) {
+		int fd = open(*arg, O_RDONLY);
+		ssize_t n;
+		if (fd < 0)
+			return fail(*arg);
+		while ((n = read(fd, buf, sizeof buf)) > 0)
+			if (write(1, buf, n) != n)
+				return 1;
+		if (n < 0)
+			return fail(*arg);
+		close(fd);
+	}
+	return 0;
+}
+
+/* copy: stdin to stdout */
+static int do_copy(char **arg)
+{
+	char buf[65536];
+	ssize_t n;
+	(void)arg;
+	while ((n = read(0, buf, sizeof buf)) > 0)
+		if (write(1, buf, n) != n)
+			return 1;
+	return n < 0;
+}
+
+/* fds: print what each descriptor refers to */
+static int do_fds(char **arg)
+{
+	char path[64], target[4096];
+	(void)arg;
+	for (int fd = 0; fd < 256; fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, target, sizeof target - 1);
+		if (n < 0)
+			continue;
+		target[n] = 0;
+		printf("%d %s\n", fd, target);
+	}
+	return 0;
+}
+
+/* open FILE r|w: print ok or why not */
+static int do_open(char **arg)
+{
+	int fd = open(arg[0], arg[1][0] == 'w' ? O_WRONLY : O_RDONLY);
+	if (fd < 0)
+		return fail(arg[0]);
+	say("ok");
+	return 0;
+}
+
+/* create FILE: make it, with every permission that the umask leaves */
+static int do_create(char **arg)
+{
+	struct stat st;
+	int fd = open(arg[0], O_WRONLY | O_CREAT, 0777);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fail(arg[0]);
+	printf("%o\n", st.st_mode & 07777);
+	return 0;
+}
+
+/* mknod FILE MAJOR MINOR: a character device */
+static int do_mknod(char **arg)
+{
+	if (mknod(arg[0], S_IFCHR | 0666, makedev(atoi(arg[1]), atoi(arg[2]))) < 0)
+		return fail(arg[0]);
+	say("ok");
+	return 0;
+}
+
+/* mount DIR: a tmpfs */
+static int do_mount(char **arg)
+{
+	if (mount("none", arg[0], "tmpfs", 0, NULL) < 0)
+		return fail(arg[0]);
+	say("ok");
+	return 0;
+}
+
+static void touch(size_t bytes)
+{
+	const size_t step = 1 << 20;
+	for (size_t done = 0; done < bytes; done += step) {
+		size_t n = bytes - done < step ? bytes - done : step;
+		char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED) {
+			fail("mmap");
+			exit(1);
+		}
+		memset(p, 1, n);
+	}
+}
+
+/* hog BYTES: use that much memory */
+static int do_hog(char **arg)
+{
+	touch(strtoul(arg[0], NULL, 10));
+	say("touched");
+	return 0;
+}
+
+/* childhog BYTES: have a child do so */
+static int do_childhog(char **arg)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		touch(strtoul(arg[0], NULL, 10));
+		_exit(0);
+	}
+	say("ready");
+	while (waitpid(pid, NULL, 0) < 0)
+		;
+	/* Where the tree dies as a whole, there is no time for this. */
+	for (int i = 0; i < 50; i++)
+		usleep(100000);
+	say("survived");
+	return 0;
+}
+
+/* shmhog BYTES: fill /dev/shm */
+static int do_shmhog(char **arg)
+{
+	static char buf[1 << 20];
+	int fd = open("/dev/shm/hog", O_WRONLY | O_CREAT, 0600);
+	if (fd < 0)
+		return fail("/dev/shm/hog");
+	for (size_t left = strtoul(arg[0], NULL, 10); left > 0;) {
+		ssize_t n = write(fd, buf, left < sizeof buf ? left : sizeof buf);
+		if (n < 0)
+			return fail("write");
+		left -= n;
+	}
+	say("touched");
+	return 0;
+}
+
+/* forks COUNT: have that many children at once, print how many there were */
+static int do_forks(char **arg)
+{
+	int want = atoi(arg[0]), got = 0;
+	for (; got < want; got++) {
+		pid_t pid = fork();
+		if (pid < 0)
+			break;
+		if (pid == 0)
+			for (;;)
+				pause();
+	}
+	printf("%d %s\n", got, got < want ? strerror(errno) : "ok");
+	return 0;
+}
+
+/* addrs: print "INTERFACE FLAGS ADDRESS/PREFIX" for each address, "INTERFACE
+ * FLAGS" for each interface */
+static int do_addrs(char **arg)
+{
+	struct ifaddrs *list;
+	char text[INET6_ADDRSTRLEN];
+	(void)arg;
+	if (getifaddrs(&list) < 0)
+		return fail("getifaddrs");
+	for (struct ifaddrs *i = list; i; i = i->ifa_next) {
+		const char *up = i->ifa_flags & 0x10000 /* IFF_LOWER_UP */ ? "up" : "down";
+		int bits = 0;
+		if (!i->ifa_addr)
+			continue;
+		switch (i->ifa_addr->sa_family) {
+		case AF_PACKET:
+			printf("%s %s\n", i->ifa_name, up);
+			break;
+		case AF_INET:
+			bits = __builtin_popcount(((struct sockaddr_in *)i->ifa_netmask)->sin_addr.s_addr);
+			inet_ntop(AF_INET, &((struct sockaddr_in *)i->ifa_addr)->sin_addr, text, sizeof text);
+			printf("%s %s %s/%d\n", i->ifa_name, up, text, bits);
+			break;
+		case AF_INET6:
+			for (int b = 0; b < 16; b++)
+				bits += __builtin_popcount(((struct sockaddr_in6 *)i->ifa_netmask)->sin6_addr.s6_addr[b]);
+			inet_ntop(AF_INET6, &((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr, text, sizeof text);
+			printf("%s %s %s/%d\n", i->ifa_name, up, text, bits);
+		}
+	}
+	return 0;
+}
+
+/* serve PORT: echo the messages of one TCP connection */
+static int do_serve(char **arg)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(arg[0]))};
+	struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[0]))};
+	char buf[4096];
+	ssize_t n;
+	int one = 1;
+	int s = socket(AF_INET6, SOCK_STREAM, 0), c;
+	if (s >= 0 && bind(s, (void *)&any, sizeof any) == 0)
+		goto bound;
+	s = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (bind(s, (void *)&any4, sizeof any4) < 0)
+		return fail("bind");
+bound:
+	if (listen(s, 1) < 0)
+		return fail("listen");
+	say("ready");
+	if ((c = accept(s, NULL, NULL)) < 0)
+		return fail("accept");
+	while ((n = read(c, buf, sizeof buf)) > 0)
+		if (write(c, buf, n) != n)
+			return fail("write");
+	return n < 0 ? fail("read") : 0;
+}
+
+/* talk HOST PORT COUNT: send COUNT messages and compare each echo */
+static int do_talk(char **arg)
+{
+	struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(arg[1]))};
+	struct sockaddr_in to4 = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[1]))};
+	char out[64], in[64];
+	int count = atoi(arg[2]), s, err;
+	if (inet_pton(AF_INET, arg[0], &to4.sin_addr) == 1) {
+		s = socket(AF_INET, SOCK_STREAM, 0);
+		err = connect(s, (void *)&to4, sizeof to4);
+	} else {
+		inet_pton(AF_INET6, arg[0], &to6.sin6_addr);
+		s = socket(AF_INET6, SOCK_STREAM, 0);
+		err = connect(s, (void *)&to6, sizeof to6);
+	}
+	if (err)
+		return fail("connect");
+	for (int i = 0; i < count; i++) {
+		memset(out, 0, sizeof out);
+		snprintf(out, sizeof out, "message %d", i);
+		if (write(s, out, sizeof out) != sizeof out)
+			return fail("write");
+		for (size_t got = 0; got < sizeof in;) {
+			ssize_t n = read(s, in + got, sizeof in - got);
+			if (n <= 0)
+				return fail("read");
+			got += n;
+		}
+		if (memcmp(in, out, sizeof in) != 0)
+			return fail("echo differs");
+	}
+	printf("%d messages\n", count);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int args;
+	int (*run)(char **);
+} verbs[] = {
+	{"exit", 1, do_exit}, {"segv", 0, do_segv}, {"raise", 1, do_raise},
+	{"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args},
+	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
+	{"fds", 0, do_fds}, {"open", 2, do_open}, {"create", 1, do_create},
+	{"mknod", 3, do_mknod}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
+	{"childhog", 1, do_childhog}, {"shmhog", 1, do_shmhog},
+	{"forks", 1, do_forks}, {"addrs", 0, do_addrs}, {"serve", 1, do_serve},
+	{"talk", 3, do_talk},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++)
+		if (strcmp(argv[1], verbs[i].name) == 0 && argc - 2 >= verbs[i].args)
+			return verbs[i].run(argv + 2);
+	fprintf(stderr, "probe: no such verb, or too few arguments\n");
+	return 200;
+}

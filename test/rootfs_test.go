@@ -1,0 +1,224 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// field returns the value of a line "name: value", as in /proc/PID/status.
+func field(text, name string) string {
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(line, ":"); ok && key == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func TestRootIsTheDirectory(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	if err := os.WriteFile(filepath.Join(root, "mark"), []byte("inside\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(root, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{root, root + "/", link} {
+		contain(t, "-chroot", dir, "--", "probe", "cat", "/mark", "/../../mark").want(t, 0, "inside\ninside\n")
+	}
+	contain(t, "chroot", root, "probe", "cat", "mark").want(t, 0, "inside\n")
+}
+
+// The mounts, in order, are exactly these: nothing of the host's is seen.
+func TestMounts(t *testing.T) {
+	leavesNothing(t)
+	r := contain(t, "-chroot", rootfs(t), "--", "probe", "cat", "/proc/self/mountinfo")
+	var got []string
+	for line := range strings.Lines(r.stdout) {
+		f := strings.Fields(line)
+		sep := slices.Index(f, "-")
+		options := regexp.MustCompile(`relatime|,+$`).ReplaceAllString(f[5], "")
+		got = append(got, f[4]+" "+f[sep+1]+" "+strings.Trim(options, ","))
+	}
+	want := []string{
+		"/proc proc rw,nosuid,nodev,noexec",
+		"/dev tmpfs rw,nosuid,noexec",
+		"/dev/pts devpts rw,nosuid,noexec",
+		"/dev/shm tmpfs rw,nosuid,nodev,noexec",
+		"/dev/mqueue mqueue rw,nosuid,nodev,noexec",
+		"/sys sysfs ro,nosuid,nodev,noexec",
+		"/proc/bus proc ro,nosuid,nodev,noexec",
+		"/proc/fs proc ro,nosuid,nodev,noexec",
+		"/proc/irq proc ro,nosuid,nodev,noexec",
+		"/proc/sys proc ro,nosuid,nodev,noexec",
+	}
+	if len(got) <= len(want) || !slices.Equal(got[1:len(want)+1], want) {
+		t.Errorf("mounts:\n%s\nwant after the root:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, mount := range got[min(len(want)+1, len(got)):] {
+		point, _, _ := strings.Cut(mount, " ")
+		if !strings.HasPrefix(point, "/proc/") && !strings.HasPrefix(point, "/sys/") {
+			t.Errorf("mount that nobody asked for: %s", mount)
+		}
+	}
+}
+
+func TestPrivileges(t *testing.T) {
+	leavesNothing(t)
+	r := contain(t, "-chroot", rootfs(t), "--", "probe", "cat", "/proc/self/status")
+	for name, want := range map[string]string{
+		"CapInh": "0000000000000000", "CapPrm": "00000000800425fb", "CapEff": "00000000800425fb",
+		"CapBnd": "00000000800425fb", "CapAmb": "0000000000000000", "NoNewPrivs": "1", "Groups": "",
+	} {
+		if got := field(r.stdout, name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestWhatIsForbidden(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	// A device node that somebody has put into DIR: the host's kernel log.
+	if err := exec.Command("mknod", filepath.Join(root, "kmsg"), "c", "1", "11").Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		text string
+	}{
+		{[]string{"open", "/proc/sys/kernel/core_pattern", "w"}, "Read-only file system"},
+		{[]string{"open", "/sys/class/net/lo/mtu", "w"}, "Read-only file system"},
+		{[]string{"open", "/kmsg", "r"}, "Operation not permitted"},
+		{[]string{"mknod", "/disk", "8", "0"}, "Operation not permitted"},
+		{[]string{"mount", "/bin"}, "Operation not permitted"},
+	} {
+		r := contain(t, append([]string{"-chroot", root, "--", "probe"}, c.args...)...)
+		r.want(t, 1, c.args[1]+": "+c.text+"\n")
+	}
+	for _, path := range []string{"/proc/keys", "/proc/timer_list", "/proc/interrupts"} {
+		contain(t, "-chroot", root, "--", "probe", "cat", path).want(t, 0, "")
+	}
+	for _, path := range []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/dev/ptmx"} {
+		contain(t, "-chroot", root, "--", "probe", "open", path, "w").want(t, 0, "ok\n")
+	}
+}
+
+func TestNamespaces(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	p := start(t, "-chroot", root, "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	pid := initPID(t)
+	for _, ns := range []string{"mnt", "pid", "ipc", "uts", "net", "cgroup"} {
+		inside, err := os.Readlink(filepath.Join("/proc", itoa(pid), "ns", ns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if outside, _ := os.Readlink("/proc/self/ns/" + ns); inside == outside {
+			t.Errorf("the program shares the host's %s namespace", ns)
+		}
+	}
+}
+
+func TestHostnameIsTheID(t *testing.T) {
+	leavesNothing(t)
+	p := start(t, "-chroot", rootfs(t), "--", "probe", "cat", "/proc/sys/kernel/hostname")
+	name := strings.TrimSpace(p.wait(t).stdout)
+	if !regexp.MustCompile(`^[0-9a-f]{8}$`).MatchString(name) {
+		t.Errorf("hostname %q", name)
+	}
+}
+
+func TestEnvironmentIsFixed(t *testing.T) {
+	leavesNothing(t)
+	t.Setenv("SECRET", "of the caller")
+	r := contain(t, "-chroot", rootfs(t), "--", "probe", "env")
+	got := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	slices.Sort(got)
+	want := []string{"HOME=/", "PATH=/bin:/usr/bin:/sbin:/usr/sbin", "container=contain"}
+	if !slices.Equal(got, want) {
+		t.Errorf("environment %q, want %q", got, want)
+	}
+}
+
+func TestDescriptors(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	host, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	cmd := exec.Command(containPath, "-chroot", root, "--", "probe", "fds")
+	cmd.Stdin, cmd.ExtraFiles = null, []*os.File{host, host}
+	r := startCommand(t, cmd).wait(t)
+	if !regexp.MustCompile(`^0 /dev/null\n1 pipe:\[\d+\]\n2 pipe:\[\d+\]\n$`).MatchString(r.stdout) {
+		t.Errorf("the program's descriptors:\n%s%s", r.stdout, r.stderr)
+	}
+	cmd = exec.Command(containPath, "-chroot", root, "--", "probe", "fds")
+	cmd.Stdin = host
+	startCommand(t, cmd).wait(t).wantError(t, 125, "standard input is a directory")
+	closed := exec.Command("sh", "-c", `exec "$0" "$@" <&- `, containPath, "-chroot", root, "--", "probe", "fds")
+	r = startCommand(t, closed).wait(t)
+	if !strings.HasPrefix(r.stdout, "0 /dev/null\n1 ") {
+		t.Errorf("with stdin closed the program's descriptors are:\n%s%s", r.stdout, r.stderr)
+	}
+}
+
+func TestBytesPassThrough(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	text := strings.Repeat("all\x00 bytes \xff\r\n", 100000)
+	cmd := exec.Command(containPath, "-chroot", root, "--", "probe", "copy")
+	cmd.Stdin = strings.NewReader(text)
+	startCommand(t, cmd).wait(t).want(t, 0, text)
+	contain(t, "-chroot", root, "--", "probe", "args", "", "a b", "-x", "ü\n").want(t, 0, "0:\n3:a b\n2:-x\n3:ü\n\n")
+}
+
+// libcontainer makes root the owner of what is on descriptors 0 to 2.
+func TestOwnerOfOutputFileStays(t *testing.T) {
+	leavesNothing(t)
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := file.Chown(1000, 1001); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(containPath, "-chroot", rootfs(t), "--", "probe", "args", "x")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, file
+	startCommand(t, cmd).wait(t).want(t, 0, "")
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != 1000 || st.Gid != 1001 || st.Size != 4 {
+		t.Errorf("owner %d:%d, size %d; want 1000:1001, 4", st.Uid, st.Gid, st.Size)
+	}
+}
+
+func TestUmaskIsInherited(t *testing.T) {
+	leavesNothing(t)
+	cmd := exec.Command("sh", "-c", `umask 027; exec "$0" "$@"`, containPath, "-chroot", rootfs(t), "--", "probe", "create", "/file")
+	startCommand(t, cmd).wait(t).want(t, 0, "750\n")
+}
+
+func TestForkBombIsBounded(t *testing.T) {
+	leavesNothing(t)
+	contain(t, "-chroot", rootfs(t), "--", "probe", "forks", "5000").want(t, 0, "4095 Resource temporarily unavailable\n")
+}

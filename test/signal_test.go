@@ -1,0 +1,96 @@
+package test
+
+import (
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// forwardable lists the signals that contain passes on: all but those that no
+// process can catch, those that are not the user's to send, and 32 and 33,
+// which glibc keeps to itself.
+func forwardable() (sigs []int) {
+	for sig := 1; sig <= 64; sig++ {
+		switch syscall.Signal(sig) {
+		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, 32, 33:
+			continue
+		}
+		sigs = append(sigs, sig)
+	}
+	return sigs
+}
+
+func TestEverySignalReachesTheProgram(t *testing.T) {
+	leavesNothing(t)
+	sigs := forwardable()
+	p := start(t, "-chroot", rootfs(t), "--", "probe", "signals", strconv.Itoa(len(sigs)))
+	p.waitLine(t, "ready")
+	want := "ready\n"
+	for _, sig := range sigs {
+		p.signal(t, syscall.Signal(sig))
+		p.waitLine(t, strconv.Itoa(sig))
+		want += strconv.Itoa(sig) + "\n"
+	}
+	p.wait(t).want(t, 0, want)
+}
+
+// A signal that comes while contain starts either ends contain before the
+// program has run, or is passed to the program. There it may find PID 1 of a
+// namespace that has no handler yet, which the kernel never lets it end: hence
+// the second signal.
+func TestSignalDuringTheStart(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	before, after := 0, 0
+	for i := range 60 {
+		p := start(t, "-chroot", root, "--", "probe", "signals", "1")
+		sent := make(chan error)
+		time.AfterFunc(time.Duration(i)*time.Millisecond/2, func() { sent <- p.cmd.Process.Signal(syscall.SIGTERM) })
+		if err := <-sent; err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for !strings.Contains(p.stdout.String(), "ready") && !p.ended.Load() {
+				time.Sleep(time.Millisecond)
+			}
+			p.cmd.Process.Signal(syscall.SIGTERM)
+		}()
+		switch r := p.wait(t); {
+		case r.status.Signaled() && r.status.Signal() == syscall.SIGTERM && r.stdout == "":
+			before++
+		case r.code() == 0 && r.stdout == "ready\n15\n":
+			after++
+		default:
+			t.Fatalf("TERM after %d/2 ms: wait status %#x, stdout %q, stderr %q", i, r.status, r.stdout, r.stderr)
+		}
+	}
+	t.Logf("%d ended before the program started, %d programs got it", before, after)
+}
+
+func TestKilledContainTakesTheProgramWithIt(t *testing.T) {
+	p := start(t, "-chroot", rootfs(t), "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	pid := initPID(t)
+	p.signal(t, syscall.SIGKILL)
+	p.wait(t)
+	waitFor(t, "the program to end", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	sweep(t)
+}
+
+// A shell that ignores signals hands that on, whichever they are.
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for trap, want := range map[string]string{
+		"HUP": "0000000000000001", "INT QUIT TERM PIPE USR1": "0000000000005206", "": "0000000000000000",
+	} {
+		cmd := exec.Command("sh", "-c", `[ -z "$0" ] || trap '' $0; exec "$@"`, trap, containPath, "-chroot", root, "probe", "cat", "/proc/self/status")
+		r := startCommand(t, cmd).wait(t)
+		if got := field(r.stdout, "SigIgn"); got != want {
+			t.Errorf("with %q ignored SigIgn is %s, want %s; stderr %q", trap, got, want, r.stderr)
+		}
+	}
+}

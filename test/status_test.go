@@ -1,0 +1,92 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+)
+
+func TestExitCodeIsTheProgramsOwn(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, code := range []int{0, 1, 2, 42, 124, 125, 126, 127, 128, 137, 254, 255} {
+		r := contain(t, "-chroot", root, "--", "probe", "exit", strconv.Itoa(code))
+		r.want(t, code, "")
+		if r.status.Signaled() || r.stderr != "" {
+			t.Errorf("exit %d: wait status %#x, stderr %q", code, r.status, r.stderr)
+		}
+	}
+}
+
+func TestDiesOfTheSameSignal(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	r := contain(t, "-chroot", root, "probe", "segv")
+	if !r.status.Signaled() || r.status.Signal() != syscall.SIGSEGV || r.status.CoreDump() {
+		t.Errorf("after SIGSEGV: wait status %#x", r.status)
+	}
+	p := start(t, "-chroot", root, "probe", "wait")
+	p.waitLine(t, "ready")
+	syscall.Kill(initPID(t), syscall.SIGKILL)
+	r = p.wait(t)
+	if !r.status.Signaled() || r.status.Signal() != syscall.SIGKILL || r.stderr != "" {
+		t.Errorf("after SIGKILL of the program: wait status %#x, stderr %q", r.status, r.stderr)
+	}
+}
+
+func TestSignalDeathInAShell(t *testing.T) {
+	leavesNothing(t)
+	cmd := exec.Command("sh", "-c", `"$0" "$@"; echo $?`, containPath, "-chroot", rootfs(t), "probe", "segv")
+	out, err := cmd.Output()
+	if err != nil || string(out) != "139\n" {
+		t.Errorf("the shell's $? is %q (%v), want 139", out, err)
+	}
+}
+
+func TestProgramsThatCannotStart(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	write := func(name, text string, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("noexec", "#!/bin/probe\n", 0o644)
+	write("garbage", "garbage\n", 0o755)
+	write("empty", "", 0o755)
+	write("script", "#!/no/such\n", 0o755)
+	for _, c := range []struct {
+		program string
+		code    int
+		text    string
+	}{
+		{"nope", 127, `"nope": not found`},
+		{"/nope", 127, `"/nope": no such file`},
+		{"", 127, `"": not found`},
+		{"/bin", 126, `"/bin": is a directory`},
+		{"/noexec", 126, `"/noexec": permission denied`},
+		{"/garbage", 126, `"/garbage": exec format error`},
+		{"/empty", 126, `"/empty": exec format error`},
+		{"/script", 127, `"/no/such" of program "/script": no such file`},
+	} {
+		contain(t, "-chroot", root, "--", c.program).wantError(t, c.code, c.text)
+	}
+	if entries, _ := os.ReadDir(root); len(entries) != 5 {
+		t.Errorf("a failed start left something in the rootfs: %v", entries)
+	}
+}
+
+func TestTwoHundredRunsInAShellLoop(t *testing.T) {
+	leavesNothing(t)
+	script := `i=0; while [ $i -lt 200 ]; do
+		"$0" -chroot "$1" -- probe exit $i </dev/null; s=$?
+		[ $s = $i ] || echo "run $i ended with $s"
+		i=$((i+1)); done`
+	out, err := exec.Command("sh", "-c", script, containPath, rootfs(t)).CombinedOutput()
+	if err != nil || len(out) != 0 {
+		t.Errorf("%v, output %q", err, out)
+	}
+}
