@@ -23,7 +23,7 @@ func parseAddress(s string) (netip.Prefix, error) {
 		return none, errors.New("not an address, such as 192.168.2.17/24")
 	}
 	if !found {
-		return none, fmt.Errorf("prefix length is missing, such as %s/24", host)
+		return none, fmt.Errorf("prefix length is missing, such as %s/%d", host, map[bool]int{true: 24, false: 64}[ip.Is4()])
 	}
 	prefix, err := netip.ParsePrefix(s)
 	if err != nil {

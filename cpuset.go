@@ -59,7 +59,7 @@ func parseCPURange(s string) (low, high int, err error) {
 		return 0, 0, err
 	}
 	if high < low {
-		return 0, 0, fmt.Errorf("range %s is reversed", s)
+		return 0, 0, fmt.Errorf("range %d-%d is reversed", low, high)
 	}
 	return low, high, nil
 }

@@ -103,7 +103,13 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 	if err != nil {
 		return statusOf(err), err
 	}
-	defer func() { err = errors.Join(err, c.destroy()) }()
+	defer func() {
+		if undo := c.destroy(); err == nil {
+			err = undo
+		} else if undo != nil {
+			err = fmt.Errorf("%w; then: %w", err, undo)
+		}
+	}()
 	if err := c.start(); err != nil {
 		return statusOf(err), err
 	}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -44,7 +45,7 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 		return bridge{}, withHint(fmt.Errorf("-bridge %s: not a bridge but of type %s", quoted(name), link.Type()),
 			"list the bridges: ip link show type bridge")
 	case link.Attrs().Flags&net.FlagUp == 0:
-		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), "ip link set "+name+" up")
+		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), fmt.Sprintf("ip link set %s up", name))
 	}
 	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU}
 	found, err := netlink.AddrList(link, netlink.FAMILY_ALL)
@@ -60,11 +61,22 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 	return b, b.serves(addresses)
 }
 
-// makeBridge returns the commands that would make a bridge for address.
+// plainName matches names that mean themselves to a shell.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
+
+// makeBridge returns the command line that would make a bridge for address.
 func makeBridge(name string, address netip.Prefix) string {
-	gateway := address.Masked().Addr().Next()
-	if gateway == address.Addr() {
+	first := address.Masked().Addr()
+	gateway := first.Next()
+	switch {
+	case gateway != address.Addr():
+	case address.Bits() == address.Addr().BitLen()-1:
+		gateway = first // a network of two
+	default:
 		gateway = gateway.Next()
+	}
+	if !plainName.MatchString(name) {
+		return "make the bridge first; its name is not one to paste into a shell"
 	}
 	return fmt.Sprintf("ip link add %[1]s type bridge && ip address add %[2]s/%[3]d dev %[1]s && ip link set %[1]s up",
 		name, gateway, address.Bits())
@@ -74,22 +86,19 @@ func makeBridge(name string, address netip.Prefix) string {
 // without any address of a family is a plain layer-2 segment and serves all.
 func (b bridge) serves(addresses []netip.Prefix) error {
 	for _, a := range addresses {
-		within := true
+		networks, within := 0, false
 		for _, own := range b.address {
-			if own.Addr().Is4() != a.Addr().Is4() {
-				continue
-			}
 			if own.Addr() == a.Addr() {
 				return fmt.Errorf("-network-address %s: is the address of %s itself", quoted(a.String()), b.name)
 			}
-			within = own.Contains(a.Addr())
-			if within {
-				break
+			if own.Addr().Is4() == a.Addr().Is4() {
+				networks++
+				within = within || own.Contains(a.Addr())
 			}
 		}
-		if !within {
+		if networks > 0 && !within {
 			return withHint(fmt.Errorf("-network-address %s: not in a network of %s (%s)", quoted(a.String()), b.name, b.networks()),
-				"choose an address in it, or add one to the bridge: ip address add ADDRESS/"+fmt.Sprint(a.Bits())+" dev "+b.name)
+				fmt.Sprintf("choose an address in it, or add one to the bridge: ip address add ADDRESS/%d dev %s", a.Bits(), b.name))
 		}
 	}
 	return nil

@@ -29,6 +29,10 @@ const searchPath = "/bin:/usr/bin:/sbin:/usr/sbin"
 // less one; exec.c gives up with ELOOP beyond).
 const maxInterpreters = 5
 
+// scriptHead is how much of a file the kernel reads to tell what it is
+// (BINPRM_BUF_SIZE).
+const scriptHead = 256
+
 // checkProgram reports why name, as argv[0], would not start inside root: an
 // exitError with 126 or 127.
 func checkProgram(root *rootfs, name string) error {
@@ -43,11 +47,16 @@ func checkProgram(root *rootfs, name string) error {
 	return checkExecutable(root, f, file, maxInterpreters)
 }
 
-// mountedOver tells whether file lies where DIR's own files are not what the
-// program sees.
+// mountedOver tells whether file lies, or is reached through a directory, where
+// DIR's own files are not what the program sees.
 func mountedOver(file string) bool {
-	top, _, _ := strings.Cut(strings.TrimPrefix(path.Clean("/"+file), "/"), "/")
-	return top == "proc" || top == "sys" || top == "dev"
+	for _, p := range []string{file, path.Clean("/" + file)} {
+		switch top, _, _ := strings.Cut(strings.TrimLeft(p, "./"), "/"); top {
+		case "proc", "sys", "dev":
+			return true
+		}
+	}
+	return false
 }
 
 func notFound(format string, args ...any) error {
@@ -134,7 +143,7 @@ func checkMode(f *os.File) error {
 
 // checkExecutable looks into the file as the kernel will.
 func checkExecutable(root *rootfs, f *os.File, file string, depth int) error {
-	head := make([]byte, 256) // BINPRM_BUF_SIZE
+	head := make([]byte, scriptHead)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return cannotExec("program %s: %w", quoted(file), reason(err))
@@ -160,11 +169,19 @@ func otherFormats() bool {
 	return err == nil && len(entries) > 2 // more than register and status
 }
 
-// checkScript finds the interpreter that a #! line names.
+// checkScript finds the interpreter that a #! line names. head is what the
+// kernel looks at: the file's first 256 bytes, or all of it.
 func checkScript(root *rootfs, head []byte, file string, depth int) error {
-	line, _, _ := bytes.Cut(head[2:], []byte("\n"))
-	name, _, _ := strings.Cut(strings.TrimLeft(string(line), " \t"), " ")
-	name, _, _ = strings.Cut(name, "\t")
+	line, _, whole := bytes.Cut(head[2:], []byte("\n"))
+	line = bytes.TrimLeft(line, " \t")
+	end := bytes.IndexAny(line, " \t\x00")
+	if end < 0 && !whole && len(head) == scriptHead {
+		return cannotExec("program %s: exec format error (its #! line is too long)", quoted(file))
+	}
+	if end >= 0 {
+		line = line[:end]
+	}
+	name := string(line)
 	switch {
 	case name == "":
 		return cannotExec("program %s: exec format error (its #! line names no interpreter)", quoted(file))
@@ -207,7 +224,7 @@ const (
 	elfLittle    = 1
 	elfInterp    = 3 // PT_INTERP
 	elfPhdrSize  = 56
-	elfMaxPhdrs  = 65536 / elfPhdrSize // ELF_MIN_ALIGN, binfmt_elf.c
+	elfMaxPhdrs  = 65536 / elfPhdrSize // load_elf_phdrs, binfmt_elf.c
 	elfMaxInterp = 4096                // PATH_MAX
 )
 
@@ -277,7 +294,8 @@ func elfLoader(f *os.File, off uint64, n int) (string, error) {
 		if _, err := f.ReadAt(text, int64(h.Offset)); err != nil {
 			return "", err
 		}
-		return string(bytes.TrimRight(text, "\x00")), nil
+		name, _, _ := bytes.Cut(text, []byte{0})
+		return string(name), nil
 	}
 	return "", nil
 }

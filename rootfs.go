@@ -10,7 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"strconv"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,18 +24,11 @@ type rootfs struct {
 
 // openRootfs resolves and checks dir. It changes nothing.
 func openRootfs(dir string) (*rootfs, error) {
-	path, err := filepath.Abs(dir)
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path)
-	}
-	if err != nil {
-		return nil, reason(err)
-	}
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	r := &rootfs{path: path, dir: os.NewFile(uintptr(fd), path)}
+	r := &rootfs{dir: os.NewFile(uintptr(fd), dir)}
 	if err := r.check(); err != nil {
 		r.close()
 		return nil, err
@@ -58,6 +52,19 @@ func (r *rootfs) check() error {
 	own, err := r.dir.Stat()
 	if err != nil {
 		return reason(err)
+	}
+	// libcontainer wants a path, and sends it as JSON.
+	if r.path, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(r.dir.Fd()))); err != nil {
+		return reason(err)
+	}
+	if !utf8.ValidString(r.path) {
+		return fmt.Errorf("leads to %s: not valid UTF-8, which this version cannot use", quoted(r.path))
+	}
+	switch info, err := os.Stat(r.path); {
+	case err != nil:
+		return reason(err)
+	case !os.SameFile(own, info):
+		return errors.New("has no path in this mount namespace")
 	}
 	for _, host := range []string{"/", "/dev"} {
 		if info, err := os.Stat(host); err == nil && os.SameFile(own, info) {

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// defaults are the options of `contain -chroot /r -- p`, changed by change.
+func defaults(change func(*options)) options {
+	opts := options{rootfs: "/r", bridge: "docker0", stateDir: "/run/contain", argv: []string{"p"}}
+	if change != nil {
+		change(&opts)
+	}
+	return opts
+}
+
+func prefixes(list ...string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}
+
+// The problem statement and the README of the first version have these.
+func TestParseOptionsPublishedExamples(t *testing.T) {
+	tests := []struct {
+		args []string
+		want options
+	}{
+		{
+			[]string{"chroot", "/var/run/mytask", "--memory-limit", "1MB", "--cpu-coreids", "1,3",
+				"--network-address", "192.168.2.17/24", "--", "someprogram", "arg1", "arg"},
+			options{rootfs: "/var/run/mytask", memory: 1 << 20, cpus: cpuSet{1, 3},
+				address: prefixes("192.168.2.17/24"), bridge: "docker0", stateDir: "/run/contain",
+				argv: []string{"someprogram", "arg1", "arg"}},
+		},
+		{
+			[]string{"-chroot", "/tmp/tmp.1", "--network-address", "172.17.0.99/24", "--bridge", "docker0",
+				"--", "bash", "-c", "ip a ; ping -c 100 172.17.0.98"},
+			options{rootfs: "/tmp/tmp.1", address: prefixes("172.17.0.99/24"), bridge: "docker0", stateDir: "/run/contain",
+				argv: []string{"bash", "-c", "ip a ; ping -c 100 172.17.0.98"}},
+		},
+		{
+			[]string{"-chroot", "/tmp/tmp.2", "--cpu-core-ids", "1,2", "--memory-limit", "128m",
+				"--network-address", "172.17.0.98/24", "--bridge", "docker0",
+				"--", "bash", "-c", "ip a ; ip ro sho 172.17.0.99/0 ; ping -c 5 172.17.0.99"},
+			options{rootfs: "/tmp/tmp.2", memory: 128 << 20, cpus: cpuSet{1, 2},
+				address: prefixes("172.17.0.98/24"), bridge: "docker0", stateDir: "/run/contain",
+				argv: []string{"bash", "-c", "ip a ; ip ro sho 172.17.0.99/0 ; ping -c 5 172.17.0.99"}},
+		},
+		{ // contain -chroot $ROOTFS [optflags] program [...args]
+			[]string{"-chroot", "/tmp/tmp.1", "-cpu-core-ids", "3,5-7", "-memory-limit", "128MB", "program", "-a", "b"},
+			options{rootfs: "/tmp/tmp.1", memory: 128 << 20, cpus: cpuSet{3, 5, 6, 7}, bridge: "docker0", stateDir: "/run/contain",
+				argv: []string{"program", "-a", "b"}},
+		},
+	}
+	for _, test := range tests {
+		got, err := parseOptions(test.args)
+		if err != nil || !reflect.DeepEqual(got, test.want) {
+			t.Errorf("parseOptions(%q)\n got %+v, %v\nwant %+v", test.args, got, err, test.want)
+		}
+	}
+}
+
+func TestParseOptions(t *testing.T) {
+	tests := []struct {
+		name   string
+		args   []string
+		change func(*options)
+	}{
+		{"least", []string{"-chroot", "/r", "--", "p"}, nil},
+		{"leading word", []string{"chroot", "/r", "p"}, nil},
+		{"leading word is read once", []string{"chroot", "/r", "chroot", "/r"}, func(o *options) { o.argv = []string{"chroot", "/r"} }},
+		{"leading word only leads", []string{"-chroot", "/r", "chroot"}, func(o *options) { o.argv = []string{"chroot"} }},
+		{"leading word, then the flag", []string{"chroot", "/x", "-chroot", "/r", "p"}, nil},
+		{"two hyphens", []string{"--chroot", "/r", "p"}, nil},
+		{"equals sign", []string{"-chroot=/r", "p"}, nil},
+		{"two hyphens, equals sign", []string{"--chroot=/r", "--memory-limit=128M", "p"}, func(o *options) { o.memory = 128 << 20 }},
+		{"value with equals signs", []string{"-chroot=/a=b", "p"}, func(o *options) { o.rootfs = "/a=b" }},
+		{"other spelling", []string{"-chroot", "/r", "-cpu-coreids", "0-1", "p"}, func(o *options) { o.cpus = cpuSet{0, 1} }},
+		{"bridge", []string{"-chroot", "/r", "-bridge", "br0", "p"}, func(o *options) { o.bridge = "br0" }},
+		{"bridge, two hyphens", []string{"-chroot", "/r", "--bridge", "br0", "p"}, func(o *options) { o.bridge = "br0" }},
+		{"state directory", []string{"-chroot", "/r", "-state-dir", "/s", "p"}, func(o *options) { o.stateDir = "/s" }},
+		{"state directory is not resolved", []string{"-chroot", "r", "-state-dir", "s", "p"}, func(o *options) { o.rootfs, o.stateDir = "r", "s" }},
+
+		{"flags end at --", []string{"-chroot", "/r", "--", "-chroot", "/x"}, func(o *options) { o.argv = []string{"-chroot", "/x"} }},
+		{"flags end at the program", []string{"-chroot", "/r", "p", "-memory-limit", "x", "-h"}, func(o *options) { o.argv = []string{"p", "-memory-limit", "x", "-h"} }},
+		{"second -- is the program's", []string{"-chroot", "/r", "--", "p", "--", "a"}, func(o *options) { o.argv = []string{"p", "--", "a"} }},
+		{"-- after the program is the program's", []string{"-chroot", "/r", "p", "--"}, func(o *options) { o.argv = []string{"p", "--"} }},
+		{"single hyphen is a program", []string{"-chroot", "/r", "-"}, func(o *options) { o.argv = []string{"-"} }},
+		{"empty program name", []string{"-chroot", "/r", ""}, func(o *options) { o.argv = []string{""} }},
+		{"arguments are kept as they are", []string{"-chroot", "/r", "p", "", " ", "a\nb", "$(id)", `"`, "é", ""}, func(o *options) { o.argv = []string{"p", "", " ", "a\nb", "$(id)", `"`, "é", ""} }},
+
+		{"last chroot", []string{"-chroot", "/x", "-chroot", "/r", "p"}, nil},
+		{"last memory limit", []string{"-chroot", "/r", "-memory-limit", "1G", "-memory-limit", "2G", "p"}, func(o *options) { o.memory = 2 << 30 }},
+		{"earlier memory limit is not looked at", []string{"-chroot", "/r", "-memory-limit", "bad", "-memory-limit", "2G", "p"}, func(o *options) { o.memory = 2 << 30 }},
+		{"last CPUs", []string{"-chroot", "/r", "-cpu-core-ids", "0", "-cpu-core-ids", "1", "p"}, func(o *options) { o.cpus = cpuSet{1} }},
+		{"last CPUs, other spelling", []string{"-chroot", "/r", "-cpu-core-ids", "0", "-cpu-coreids", "1", "p"}, func(o *options) { o.cpus = cpuSet{1} }},
+		{"last CPUs, other spelling first", []string{"-chroot", "/r", "-cpu-coreids", "0", "-cpu-core-ids", "1", "p"}, func(o *options) { o.cpus = cpuSet{1} }},
+		{"last bridge", []string{"-chroot", "/r", "-bridge", "a", "-bridge", "b", "p"}, func(o *options) { o.bridge = "b" }},
+		{"last state directory", []string{"-chroot", "/r", "-state-dir", "/a", "-state-dir", "/b", "p"}, func(o *options) { o.stateDir = "/b" }},
+		{"addresses add", []string{"-chroot", "/r", "-network-address", "10.0.0.2/24", "-network-address", "2001:db8::2/64", "p"},
+			func(o *options) { o.address = prefixes("10.0.0.2/24", "2001:db8::2/64") }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := parseOptions(test.args)
+			if want := defaults(test.change); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("parseOptions(%q)\n got %+v, %v\nwant %+v", test.args, got, err, want)
+			}
+		})
+	}
+}
+
+func TestParseOptionsRefuses(t *testing.T) {
+	with := func(args ...string) []string { return append([]string{"-chroot", "/r"}, args...) }
+	tests := []struct {
+		args []string
+		want string
+		hint string
+	}{
+		{nil, "-chroot is required", usageHint},
+		{[]string{"--"}, "-chroot is required", usageHint},
+		{[]string{"p"}, "-chroot is required", usageHint},
+		{[]string{"init"}, "-chroot is required", usageHint},
+		{[]string{"p", "-chroot", "/r"}, "-chroot is required", usageHint},
+		{[]string{"--", "chroot", "/r", "p"}, "-chroot is required", usageHint},
+		{[]string{"-memory-limit", "128M", "chroot", "/r", "p"}, "-chroot is required", usageHint},
+		{[]string{"-chroot"}, "flag needs an argument: -chroot", usageHint},
+		{[]string{"chroot"}, "flag needs an argument: -chroot", usageHint},
+		{with("-memory-limit"), "flag needs an argument: -memory-limit", usageHint},
+		{with("-cpu-coreids"), "flag needs an argument: -cpu-coreids", usageHint},
+		{with("-network-address"), "flag needs an argument: -network-address", usageHint},
+		{with("-bridge"), "flag needs an argument: -bridge", usageHint},
+		{with("-foo", "p"), "flag provided but not defined: -foo", usageHint},
+		{with("--foo=1", "p"), "flag provided but not defined: -foo", usageHint},
+		{with("-m", "1G", "p"), "flag provided but not defined: -m", usageHint},
+		{with("-memory", "1G", "p"), "flag provided but not defined: -memory", usageHint},
+		{with("---bridge", "b", "p"), "bad flag syntax: ---bridge", usageHint},
+		{with("-=x", "p"), "bad flag syntax: -=x", usageHint},
+		{with("-version=maybe"), `invalid boolean value "maybe" for -version: parse error`, usageHint},
+		{with(), "no program given", usageHint},
+		{with("--"), "no program given", usageHint},
+
+		{[]string{"-chroot", "", "p"}, `-chroot "": empty`, ""},
+		{[]string{"-chroot=", "p"}, `-chroot "": empty`, ""},
+		{[]string{"-chroot", "/r", "-chroot", "", "p"}, `-chroot "": empty`, ""},
+		{with("-state-dir", "", "p"), `-state-dir "": empty`, ""},
+		{with("-memory-limit", "", "p"), `-memory-limit "": empty size`, ""},
+		{with("-memory-limit", "0", "p"), `-memory-limit "0": must be greater than zero (leave the flag out for no limit)`, ""},
+		{with("-memory-limit", "-1", "p"), `-memory-limit "-1": must not be negative`, ""},
+		{with("-memory-limit", "1G", "-memory-limit", "8E", "p"), `-memory-limit "8E": unknown unit (known: B, K, M, G, T, P)`, ""},
+		{with("-memory-limit", "128M\n", "p"), `-memory-limit "128M\n": not a size, such as 128M`, ""},
+		{with("-cpu-core-ids", "3-1", "p"), `-cpu-core-ids "3-1": range 3-1 is reversed`, ""},
+		{with("-cpu-coreids", "", "p"), `-cpu-core-ids "": empty list`, ""},
+		{with("-cpu-core-ids", "0\n1", "p"), `-cpu-core-ids "0\n1": not a list of CPUs, such as 1,3 or 0-7`, ""},
+		{with("-network-address", "", "p"), `-network-address "": empty address`, ""},
+		{with("-network-address", "172.17.0.99", "p"), `-network-address "172.17.0.99": prefix length is missing, such as 172.17.0.99/24`, ""},
+		{with("-network-address", "x", "-network-address", "10.0.0.2/24", "p"), `-network-address "x": not an address, such as 192.168.2.17/24`, ""},
+		{with("-bridge", "", "p"), `-bridge "": empty interface name`, ""},
+		{with("-bridge", "a/b", "p"), `-bridge "a/b": not an interface name`, ""},
+		{with("-bridge", "1234567890123456", "p"), `-bridge "1234567890123456": longer than the 15 characters of an interface name`, ""},
+
+		{with("p\xff"), `"p\xff": not valid UTF-8, which this version cannot pass on unchanged`, ""},
+		{with("p", "ok", "\x80"), `"\x80": not valid UTF-8, which this version cannot pass on unchanged`, ""},
+		{[]string{"-chroot", "/\xff", "p"}, `"/\xff": not valid UTF-8, which this version cannot pass on unchanged`, ""},
+		{with("-state-dir", "/\xff", "p"), `"/\xff": not valid UTF-8, which this version cannot pass on unchanged`, ""},
+	}
+	for _, test := range tests {
+		_, err := parseOptions(test.args)
+		if text(err) != test.want || hint(err) != test.hint {
+			t.Errorf("parseOptions(%q): %q, hint %q\nwant %q, hint %q", test.args, text(err), hint(err), test.want, test.hint)
+		}
+	}
+}
+
+func TestParseOptionsHelp(t *testing.T) {
+	for _, args := range [][]string{
+		{"-h"}, {"--h"}, {"-help"}, {"--help"}, {"-chroot", "/r", "-h"}, {"-memory-limit", "bad", "-h", "p"}, {"-h", "-foo"},
+	} {
+		if _, err := parseOptions(args); !errors.Is(err, flag.ErrHelp) {
+			t.Errorf("parseOptions(%q): %v, want flag.ErrHelp", args, err)
+		}
+	}
+}
+
+// -version needs nothing else and no other flag can spoil it.
+func TestParseOptionsVersion(t *testing.T) {
+	for _, args := range [][]string{{"-version"}, {"--version"}, {"-version=true"}, {"-version", "p"}, {"-memory-limit", "bad", "-version"}} {
+		if opts, err := parseOptions(args); !opts.version || err != nil {
+			t.Errorf("parseOptions(%q): version %v, %v", args, opts.version, err)
+		}
+	}
+	opts, err := parseOptions([]string{"-version=false", "-chroot", "/r", "p"})
+	if opts.version || err != nil {
+		t.Errorf("-version=false: version %v, %v", opts.version, err)
+	}
+}
+
+func TestQuoted(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"", `""`},
+		{"a b", `"a b"`},
+		{"a\nb\x1b[31m\"\xff", `"a\nb\x1b[31m\"\xff"`},
+		{"é", `"é"`},
+		{strings.Repeat("x", 200), `"` + strings.Repeat("x", 200) + `"`},
+		{strings.Repeat("x", 201), `"` + strings.Repeat("x", 200) + `"...`},
+		{strings.Repeat("x", 1<<20), `"` + strings.Repeat("x", 200) + `"...`},
+	}
+	for _, test := range tests {
+		if got := quoted(test.in); got != test.want {
+			t.Errorf("quoted(%.20q) = %s, want %s", test.in, got, test.want)
+		}
+	}
+}
