@@ -1,74 +1,186 @@
-// Cgroups: what this host offers, and what a container's cgroup says when it
-// ends. libcontainer makes, sets and removes the cgroup itself.
+// Cgroups: what this host offers, in which cgroup a container's own is made,
+// and by whom. Nothing here changes anything.
+//
+// There are three worlds, detected and never configured: v1 (also hybrid, with
+// a v2 tree beside the v1 controllers), v2, and either of them under systemd.
+// Where systemd is the host's init a cgroup belongs to it unless it delegated
+// it (systemd.io/CGROUP_DELEGATION): contain's is a scope that systemd makes.
 
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // without it no cgroup manager can set device rules
-	"github.com/opencontainers/cgroups/manager"
+	"github.com/opencontainers/cgroups/systemd"
+	"golang.org/x/sys/unix"
 )
 
-// cgroupHost is what the cgroups of this host can do.
+const cgroup2Root = "/sys/fs/cgroup"
+
+// cgroupHost is what the cgroups of this host can do, and where a container's
+// cgroup goes.
 type cgroupHost struct {
-	v2        bool // one unified hierarchy, and no other
-	swapLimit bool // swap can be limited together with memory
+	v2        bool   // one unified hierarchy, and no other
+	swapLimit bool   // swap can be limited together with memory
+	pidsLimit bool   // tasks can be limited
+	own       string // v2: the directory of contain's own cgroup
+	parent    string // v2: the directory that the container's cgroup is made in
+	slice     string // made by systemd, as a scope in this slice; "": by contain
+	enable    string // v2: controllers to enable in parent first, such as "+memory"
 }
 
 // checkCgroups finds out what the host offers and reports a controller that
-// opts need and that is not there. It changes nothing.
+// opts need and that is not to be had.
 func checkCgroups(opts options) (cgroupHost, error) {
-	h := cgroupHost{v2: cgroups.IsCgroup2UnifiedMode()}
-	if h.v2 {
-		h.swapLimit = true // libcontainer skips it where the kernel has no swap
+	need := []string{}
+	if opts.memory != 0 {
+		need = append(need, "memory")
 	}
-	need := map[string]bool{"memory": opts.memory != 0, "cpuset": opts.cpus != nil}
-	for _, controller := range []string{"memory", "cpuset"} {
-		dir, err := parentCgroup(controller)
-		if err != nil && need[controller] {
+	if opts.cpus != nil {
+		need = append(need, "cpuset")
+	}
+	if cgroups.IsCgroup2UnifiedMode() {
+		return checkCgroup2(need)
+	}
+	h := cgroupHost{}
+	for _, controller := range need {
+		if _, err := cgroups.GetOwnCgroupPath(controller); err != nil {
 			return h, fmt.Errorf("the %s cgroup controller is not available: %w", controller, err)
 		}
-		if controller == "memory" && !h.v2 {
-			_, err := os.Stat(filepath.Join(dir, "memory.memsw.limit_in_bytes"))
-			h.swapLimit = err == nil
+	}
+	if systemd.IsRunningSystemd() {
+		own, err := cgroups.GetOwnCgroup("systemd")
+		if err != nil {
+			return h, fmt.Errorf("find contain's own cgroup: %w", err)
 		}
+		h.slice = sliceOf(own)
+	}
+	if dir, err := cgroups.GetOwnCgroupPath("memory"); err == nil {
+		_, err := os.Stat(filepath.Join(dir, "memory.memsw.limit_in_bytes"))
+		h.swapLimit = err == nil
+	}
+	_, err := cgroups.GetOwnCgroupPath("pids")
+	h.pidsLimit = err == nil
+	return h, nil
+}
+
+// checkCgroup2 chooses the parent cgroup on a v2 host. It is the parent of
+// contain's own, because a cgroup with processes in it cannot have children
+// with limits (cgroups(7), "no internal processes"); at the top it is the root.
+// Under systemd that holds only in a subtree that systemd has delegated.
+func checkCgroup2(need []string) (cgroupHost, error) {
+	h := cgroupHost{v2: true, swapLimit: true}
+	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
+	if err != nil {
+		return h, fmt.Errorf("find contain's own cgroup: %w", err)
+	}
+	h.own = filepath.Join(cgroup2Root, own[""])
+	h.parent = filepath.Join(cgroup2Root, path.Dir(own[""]))
+	if systemd.IsRunningSystemd() && !delegated(h.parent) {
+		h.slice = sliceOf(own[""])
+		expanded, err := systemd.ExpandSlice(h.slice)
+		if err != nil {
+			return h, fmt.Errorf("find the slice of cgroup %s: %w", quoted(own[""]), err)
+		}
+		h.parent = filepath.Join(cgroup2Root, expanded)
+		// systemd enables on the way down to a scope what it delegates to it.
+		h.pidsLimit = has(cgroup2Root, "cgroup.controllers", "pids")
+		h.enable = strings.Join(append(slices.Clone(need), "pids"), " +")
+		h.enable = "+" + h.enable
+		return h, missingController(cgroup2Root, need)
+	}
+	if err := missingController(h.parent, need); err != nil {
+		return h, err
+	}
+	h.pidsLimit = has(h.parent, "cgroup.subtree_control", "pids")
+	for _, controller := range need {
+		if has(h.parent, "cgroup.subtree_control", controller) {
+			continue
+		}
+		if !delegated(h.parent) {
+			return h, notEnabled(h.parent, controller)
+		}
+		h.enable = strings.TrimSpace(h.enable + " +" + controller)
 	}
 	return h, nil
 }
 
-// parentCgroup returns the directory in which libcontainer will make the
-// container's cgroup for a controller: contain's own cgroup on v1, and its
-// parent on v2, where a cgroup with processes cannot have limited children
-// (cgroups(7), "no internal processes").
-func parentCgroup(controller string) (string, error) {
-	if !cgroups.IsCgroup2UnifiedMode() {
-		return cgroups.GetOwnCgroupPath(controller)
+// missingController reports a needed controller that dir itself lacks: some
+// ancestor withholds it, or the kernel has none.
+func missingController(dir string, need []string) error {
+	for _, controller := range need {
+		if has(dir, "cgroup.controllers", controller) {
+			continue
+		}
+		for dir != cgroup2Root {
+			if dir = filepath.Dir(dir); has(dir, "cgroup.controllers", controller) {
+				return notEnabled(dir, controller)
+			}
+		}
+		return fmt.Errorf("the %s cgroup controller is not available: this kernel does not have it for cgroup v2 (it may be bound to v1 or disabled on the kernel command line)", controller)
 	}
-	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
-	if err != nil {
-		return "", err
+	return nil
+}
+
+// notEnabled says that dir does not hand a controller on to its children, and
+// which command would have it do so.
+func notEnabled(dir, controller string) error {
+	file := filepath.Join(dir, "cgroup.subtree_control")
+	err := fmt.Errorf("the %s cgroup controller is not enabled in %s", controller, file)
+	if procs, readErr := os.ReadFile(filepath.Join(dir, "cgroup.procs")); readErr == nil && len(procs) > 0 && exists(dir, "cgroup.type") {
+		return withHint(err, fmt.Sprintf("mkdir %[1]s/init && for p in $(cat %[1]s/cgroup.procs); do echo $p > %[1]s/init/cgroup.procs; done; echo +%[2]s > %[3]s", dir, controller, file))
 	}
-	root, err := cgroups.ReadFile("/sys/fs/cgroup", "cgroup.controllers")
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join("/sys/fs/cgroup", filepath.Dir(own[""]))
-	for name := range strings.FieldsSeq(root) {
-		if name == controller {
-			return dir, nil
+	return withHint(err, fmt.Sprintf("echo +%s > %s", controller, file))
+}
+
+// has tells whether a file of a cgroup directory lists a word.
+func has(dir, file, word string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, file))
+	return err == nil && slices.Contains(strings.Fields(string(text)), word)
+}
+
+func exists(dir, file string) bool {
+	_, err := os.Stat(filepath.Join(dir, file))
+	return err == nil
+}
+
+// delegated tells whether systemd has given the cgroup dir, or one above it, to
+// the program that runs in it (Delegate=, systemd.resource-control(5)): then it
+// carries this attribute.
+func delegated(dir string) bool {
+	for ; len(dir) > len(cgroup2Root); dir = filepath.Dir(dir) {
+		var value [8]byte
+		for _, name := range []string{"trusted.delegate", "user.delegate"} {
+			if n, err := unix.Getxattr(dir, name, value[:]); err == nil && bytes.Equal(value[:n], []byte("1")) {
+				return true
+			}
 		}
 	}
-	return "", fmt.Errorf("the kernel lists only: %s", strings.TrimSpace(root))
+	return false
+}
+
+// sliceOf returns the innermost slice that a cgroup path lies in: the same
+// limits hold there as around contain itself, but for those of its own unit.
+func sliceOf(cgroup string) string {
+	for ; cgroup != "/" && cgroup != "."; cgroup = path.Dir(cgroup) {
+		if name := path.Base(cgroup); strings.HasSuffix(name, ".slice") {
+			return name
+		}
+	}
+	return "system.slice"
 }
 
 // readHostCPUs reads which CPUs there are and which a container may be given.
-func readHostCPUs() (h hostCPUs, err error) {
+func readHostCPUs(cg cgroupHost) (h hostCPUs, err error) {
 	read := func(path string) (cpuSet, error) {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -83,35 +195,23 @@ func readHostCPUs() (h hostCPUs, err error) {
 		return h, err
 	}
 	h.available = h.online
-	dir, err := parentCgroup("cpuset")
-	if err != nil {
-		return h, nil // no cpuset controller: nothing narrows the set
+	dir, file := cg.own, "cpuset.cpus.effective"
+	if !cg.v2 {
+		if dir, err = cgroups.GetOwnCgroupPath("cpuset"); err != nil {
+			return h, nil // no cpuset controller: nothing narrows the set
+		}
+		file = "cpuset.effective_cpus"
 	}
-	for _, file := range []string{"cpuset.effective_cpus", "cpuset.cpus.effective"} {
+	// A v2 cgroup without the controller has the set of the next one above.
+	for ; len(dir) >= len(cgroup2Root); dir = filepath.Dir(dir) {
 		set, err := read(filepath.Join(dir, file))
 		if err == nil {
 			h.available = h.online.intersect(set)
-			break
+			return h, nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
 			return h, err
 		}
 	}
 	return h, nil
-}
-
-// oomKills returns how many processes of the cgroup the kernel has killed for
-// want of memory, and the most memory that the cgroup has used, in bytes.
-func oomKills(cg *cgroups.Cgroup, paths map[string]string) (kills, peak uint64, err error) {
-	m, err := manager.NewWithPaths(cg, paths)
-	if err != nil {
-		return 0, 0, err
-	}
-	if kills, err = m.OOMKillCount(); err != nil || kills == 0 {
-		return kills, 0, err
-	}
-	if stats, err := m.Stats(&cgroups.StatsOptions{Controllers: cgroups.Memory}); err == nil {
-		peak = stats.MemoryStats.Usage.MaxUsage
-	}
-	return kills, peak, nil
 }

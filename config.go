@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/cgroups"
 	devices "github.com/opencontainers/cgroups/devices/config"
@@ -46,6 +47,8 @@ type host struct {
 	ipv6     bool // the kernel has IPv6
 	umask    uint32
 	coreHard uint64 // the caller's RLIMIT_CORE, hard
+	affinity unix.CPUSet
+	home     string // of user 0 in the rootfs
 	bridge   bridge
 }
 
@@ -61,7 +64,7 @@ func newConfig(id string, opts options, h host) *configs.Config {
 			{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWIPC},
 			{Type: configs.NEWUTS}, {Type: configs.NEWNET}, {Type: configs.NEWCGROUP},
 		},
-		Mounts:          mounts(),
+		Mounts:          mounts(h.cgroup.v2),
 		Devices:         deviceNodes(),
 		MaskPaths:       masked(h.cpus),
 		ReadonlyPaths:   readonlyPaths,
@@ -78,9 +81,9 @@ func newConfig(id string, opts options, h host) *configs.Config {
 
 // mounts lists the file systems of every container. /dev and /dev/shm count
 // against the memory limit.
-func mounts() []*configs.Mount {
+func mounts(v2 bool) []*configs.Mount {
 	const hard = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
-	return []*configs.Mount{
+	list := []*configs.Mount{
 		{Source: "proc", Destination: "/proc", Device: "proc", Flags: hard},
 		{Source: "tmpfs", Destination: "/dev", Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
 		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5"},
@@ -88,6 +91,14 @@ func mounts() []*configs.Mount {
 		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: hard},
 		{Source: "sysfs", Destination: "/sys", Device: "sysfs", Flags: hard | unix.MS_RDONLY},
 	}
+	// On v1 the hierarchies are mounted in a tmpfs that libcontainer leaves
+	// writable. In the end it makes read-only what lies topmost at the place of
+	// a read-only tmpfs of this list: there has to be one.
+	if !v2 {
+		list = append(list, &configs.Mount{Source: "tmpfs", Destination: "/sys/fs/cgroup", Device: "tmpfs", Flags: hard | unix.MS_RDONLY, Data: "size=4k,nr_inodes=1"})
+	}
+	// The container's own cgroup: runtimes read their limits from it.
+	return append(list, &configs.Mount{Source: "cgroup", Destination: "/sys/fs/cgroup", Device: "cgroup", Flags: hard | unix.MS_RDONLY})
 }
 
 // deviceNodes are the devices that exist in /dev. ptmx and the terminals come
@@ -148,15 +159,13 @@ func sysctls(opts options, h host) map[string]string {
 	}
 }
 
-// cgroupConfig names and limits the container's cgroup. The path is relative,
-// to contain's own cgroup on v1 and to that one's parent on v2, so that the
-// limits that hold there go on to hold.
+// cgroupConfig names and limits the container's cgroup. Where contain makes it,
+// the path is relative to contain's own cgroup (v1) or lies in h.parent (v2).
 func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
-	limit := int64(pidsLimit)
-	r := &cgroups.Resources{
-		Devices:   deviceRules(),
-		PidsLimit: &limit,
-		Memory:    opts.memory,
+	r := &cgroups.Resources{Devices: deviceRules(), Memory: opts.memory}
+	if h.pidsLimit {
+		limit := int64(pidsLimit)
+		r.PidsLimit = &limit
 	}
 	if opts.cpus != nil {
 		r.CpusetCpus = opts.cpus.String()
@@ -167,5 +176,20 @@ func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
 	if opts.memory != 0 && h.v2 {
 		r.Unified = map[string]string{"memory.oom.group": "1"}
 	}
-	return &cgroups.Cgroup{Path: "contain-" + id, Resources: r}
+	name := "contain-" + id
+	switch {
+	case h.v2 && h.slice != "":
+		return &cgroups.Cgroup{Path: inCgroup2(h.parent, name+".scope/program"), Resources: r}
+	case h.v2:
+		return &cgroups.Cgroup{Path: inCgroup2(h.parent, name), Resources: r}
+	case h.slice != "":
+		return &cgroups.Cgroup{Systemd: true, Parent: h.slice, ScopePrefix: "contain", Name: id, Resources: r}
+	}
+	return &cgroups.Cgroup{Path: name, Resources: r}
+}
+
+// inCgroup2 is the path of a child of the directory parent as seen from the
+// root of the v2 hierarchy.
+func inCgroup2(parent, name string) string {
+	return strings.TrimPrefix(parent, cgroup2Root) + "/" + name
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ func v1Host() host {
 	return host{
 		rootfs:   &rootfs{path: "/srv/r"},
 		cpus:     hostCPUs{possible: cpuSet{0, 1}, online: cpuSet{0, 1}, available: cpuSet{0, 1}},
-		cgroup:   cgroupHost{swapLimit: true},
+		cgroup:   cgroupHost{swapLimit: true, pidsLimit: true},
 		umask:    0o027,
 		coreHard: unix.RLIM_INFINITY,
 	}
@@ -29,7 +28,7 @@ func v1Host() host {
 // Nothing a user can ask for, and no host, changes what keeps the program in.
 func TestConfigAlwaysConfines(t *testing.T) {
 	ipv6 := v1Host()
-	ipv6.ipv6, ipv6.cgroup = true, cgroupHost{v2: true, swapLimit: true}
+	ipv6.ipv6, ipv6.cgroup = true, cgroupHost{v2: true, swapLimit: true, pidsLimit: true, parent: "/sys/fs/cgroup"}
 	everything := defaults(func(o *options) {
 		o.memory, o.cpus, o.address = 1<<20, cpuSet{1}, prefixes("10.0.0.2/24", "2001:db8::2/64")
 	})
@@ -39,7 +38,7 @@ func TestConfigAlwaysConfines(t *testing.T) {
 			checkCapabilities(t, config.Capabilities)
 			checkNamespaces(t, config.Namespaces)
 			checkDevices(t, config)
-			checkMounts(t, config)
+			checkMounts(t, config, h.cgroup.v2)
 			if !config.NoNewPrivileges {
 				t.Error("no_new_privs is not set")
 			}
@@ -133,7 +132,7 @@ func checkDevices(t *testing.T, config *configs.Config) {
 	}
 }
 
-func checkMounts(t *testing.T, config *configs.Config) {
+func checkMounts(t *testing.T, config *configs.Config, v2 bool) {
 	t.Helper()
 	var got []string
 	for _, m := range config.Mounts {
@@ -145,7 +144,7 @@ func checkMounts(t *testing.T, config *configs.Config) {
 		if hasDevices := m.Destination == "/dev" || m.Destination == "/dev/pts"; (m.Flags&unix.MS_NODEV == 0) != hasDevices {
 			t.Errorf("%s: nodev is %v", m.Destination, m.Flags&unix.MS_NODEV != 0)
 		}
-		if readOnly := m.Destination == "/sys"; (m.Flags&unix.MS_RDONLY != 0) != readOnly {
+		if readOnly := strings.HasPrefix(m.Destination, "/sys"); (m.Flags&unix.MS_RDONLY != 0) != readOnly {
 			t.Errorf("%s: read-only is %v", m.Destination, m.Flags&unix.MS_RDONLY != 0)
 		}
 		if m.Device == "tmpfs" && !strings.Contains(m.Data, "size=") {
@@ -159,6 +158,10 @@ func checkMounts(t *testing.T, config *configs.Config) {
 		}
 	}
 	want := []string{"proc /proc", "tmpfs /dev", "devpts /dev/pts", "tmpfs /dev/shm", "mqueue /dev/mqueue", "sysfs /sys"}
+	if !v2 {
+		want = append(want, "tmpfs /sys/fs/cgroup")
+	}
+	want = append(want, "cgroup /sys/fs/cgroup")
 	if !slices.Equal(got, want) {
 		t.Errorf("mounts %q, want %q", got, want)
 	}
@@ -193,7 +196,9 @@ func TestConfigMasksEveryCPU(t *testing.T) {
 
 func TestConfigCgroup(t *testing.T) {
 	const limit = 128 << 20
-	v1, noSwap, v2 := cgroupHost{swapLimit: true}, cgroupHost{}, cgroupHost{v2: true, swapLimit: true}
+	v1, noSwap := cgroupHost{swapLimit: true, pidsLimit: true}, cgroupHost{pidsLimit: true}
+	v2 := cgroupHost{v2: true, swapLimit: true, pidsLimit: true, parent: "/sys/fs/cgroup/a"}
+	scope := cgroupHost{v2: true, swapLimit: true, pidsLimit: true, parent: "/sys/fs/cgroup/a.slice", slice: "a.slice"}
 	limited := defaults(func(o *options) { o.memory = limit })
 	oneCPU := defaults(func(o *options) { o.cpus = cpuSet{1, 2, 3, 5} })
 	tests := []struct {
@@ -202,6 +207,7 @@ func TestConfigCgroup(t *testing.T) {
 		host cgroupHost
 		want cgroups.Resources // without Devices and PidsLimit
 	}{
+		{"systemd, memory", limited, scope, cgroups.Resources{Memory: limit, MemorySwap: limit, Unified: map[string]string{"memory.oom.group": "1"}}},
 		{"v1, no limits", defaults(nil), v1, cgroups.Resources{}},
 		{"v1 without swap accounting, no limits", defaults(nil), noSwap, cgroups.Resources{}},
 		{"v2, no limits", defaults(nil), v2, cgroups.Resources{}},
@@ -214,7 +220,11 @@ func TestConfigCgroup(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			cgroup := cgroupConfig("0a1b2c3d", test.opts, test.host)
-			if cgroup.Path != "contain-0a1b2c3d" || filepath.IsAbs(cgroup.Path) || cgroup.Systemd || cgroup.Rootless {
+			path := map[cgroupHost]string{v2: "/a/contain-0a1b2c3d", scope: "/a.slice/contain-0a1b2c3d.scope/program"}[test.host]
+			if path == "" {
+				path = "contain-0a1b2c3d"
+			}
+			if cgroup.Path != path || cgroup.Systemd || cgroup.Rootless {
 				t.Errorf("cgroup %+v", cgroup)
 			}
 			got := *cgroup.Resources

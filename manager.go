@@ -1,0 +1,119 @@
+// The container's cgroup: made by contain's rules, limited by libcontainer's.
+//
+// libcontainer's own v2 manager enables every controller in every cgroup from
+// the root down (fs2.CreateCgroupPath), on systemd's territory too: a change of
+// the host that nothing undoes and that the administrator may have meant
+// otherwise. It offers no way to bring another manager, so one is put into its
+// container object. TestManagerIsReplaced fails when that stops working.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"unsafe"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/cgroups/fs"
+	"github.com/opencontainers/cgroups/fs2"
+	"github.com/opencontainers/runc/libcontainer"
+)
+
+// cgroup2 is libcontainer's v2 manager, but for making and removing.
+type cgroup2 struct {
+	cgroups.Manager
+	dir   string // of the program's cgroup
+	host  cgroupHost
+	scope *scope // nil unless systemd owns the cgroups
+}
+
+// newCgroup2 returns the manager of a cgroup that does not exist yet.
+func newCgroup2(id string, h cgroupHost, config *cgroups.Cgroup) (*cgroup2, error) {
+	dir := filepath.Join(cgroup2Root, config.Path)
+	limits, err := fs2.NewManager(config, dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &cgroup2{Manager: limits, dir: dir, host: h}
+	if h.slice != "" {
+		m.scope = &scope{unit: "contain-" + id + ".scope", slice: h.slice, dir: filepath.Dir(dir)}
+	}
+	return m, nil
+}
+
+// Apply makes the cgroup and puts the process pid into it. Its undo, also of
+// half of it, is Destroy.
+func (m *cgroup2) Apply(pid int) error {
+	if m.scope != nil {
+		if err := m.scope.start(); err != nil {
+			return err
+		}
+	}
+	if m.host.enable != "" {
+		if err := cgroups.WriteFile(filepath.Dir(m.dir), "cgroup.subtree_control", m.host.enable); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(m.dir, 0o755); err != nil {
+		return err
+	}
+	return cgroups.WriteCgroupProc(m.dir, pid)
+}
+
+// kill kills every process of the cgroup at once, where the kernel can (5.14).
+func (m *cgroup2) kill() error {
+	return cgroups.WriteFile(m.dir, "cgroup.kill", "1")
+}
+
+// Destroy removes the cgroup, with what is still in it.
+func (m *cgroup2) Destroy() error {
+	_ = m.kill() // gone already, or too old a kernel: then there is init's death
+	err := cgroups.RemovePath(m.dir)
+	if m.scope != nil {
+		err = errors.Join(err, m.scope.stop())
+	}
+	return err
+}
+
+// newCgroup1 returns libcontainer's v1 manager, with one of its paths mended:
+// on a hybrid host it makes the container's cgroup in the v2 tree at its root,
+// where contain's own cgroup there no longer holds.
+func newCgroup1(config *cgroups.Cgroup, paths map[string]string) (cgroups.Manager, error) {
+	paths = maps.Clone(paths)
+	if hybrid, ok := paths[""]; ok {
+		own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
+		if err != nil {
+			return nil, err
+		}
+		paths[""] = filepath.Join(filepath.Dir(hybrid), own[""], config.Path)
+	}
+	return fs.NewManager(config, paths)
+}
+
+// managerOf returns where lib keeps the manager of its cgroup, to be read, or
+// to be set before lib is started.
+func managerOf(lib *libcontainer.Container) (*cgroups.Manager, error) {
+	field := reflect.ValueOf(lib).Elem().FieldByName("cgroupManager")
+	if !field.IsValid() || field.Type() != reflect.TypeFor[cgroups.Manager]() {
+		return nil, errors.New("this version of libcontainer keeps its cgroup manager elsewhere")
+	}
+	return (*cgroups.Manager)(unsafe.Pointer(field.UnsafeAddr())), nil
+}
+
+// oomKills returns how many processes of the cgroup the kernel has killed for
+// want of memory, and the most memory that the cgroup has used, in bytes: 0
+// where the kernel does not say (v2 before 5.19).
+func oomKills(m cgroups.Manager) (kills, peak uint64, err error) {
+	if kills, err = m.OOMKillCount(); err != nil || kills == 0 {
+		return kills, 0, err
+	}
+	stats, err := m.Stats(&cgroups.StatsOptions{Controllers: cgroups.Memory})
+	if err != nil {
+		return kills, 0, fmt.Errorf("read memory figures: %w", err)
+	}
+	return kills, stats.MemoryStats.Usage.MaxUsage, nil
+}

@@ -1,0 +1,133 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/cgroups"
+)
+
+// The program finds its own limits where runtimes look for them, and can
+// change nothing there.
+func TestLimitsAreSeenInside(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	cpu := firstCPU(t)
+	dirs, limit, cpus := []string{"/sys/fs/cgroup"}, "memory.max", "cpuset.cpus"
+	if !unified() {
+		dirs, limit, cpus = append(dirs, "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpuset"), "memory/memory.limit_in_bytes", "cpuset/cpuset.cpus"
+	}
+	args := []string{"-chroot", root, "-memory-limit", "64M", "-cpu-core-ids", cpu, "--", "probe"}
+	contain(t, append(args, "cat", "/sys/fs/cgroup/"+limit, "/sys/fs/cgroup/"+cpus)...).want(t, 0, "67108864\n"+cpu+"\n")
+	contain(t, append(args, "open", "/sys/fs/cgroup/"+limit, "w")...).want(t, 1, "/sys/fs/cgroup/"+limit+": Read-only file system\n")
+	for _, dir := range dirs {
+		contain(t, append(args, "mkdir", dir+"/x")...).want(t, 1, dir+"/x: Read-only file system\n")
+	}
+	own := contain(t, append(args, "cat", "/proc/self/cgroup")...).stdout
+	for line := range strings.Lines(own) {
+		if !strings.HasSuffix(line, ":/\n") {
+			t.Errorf("the program sees the host's cgroup in %q", line)
+		}
+	}
+}
+
+// A controller that the parent withholds is named if it is needed, with the
+// command that enables it, and is no matter if it is not.
+func TestControllerThatIsWithheld(t *testing.T) {
+	if !unified() || underSystemd() {
+		t.Skip("only cgroup v2 withholds controllers, and systemd enables what is needed")
+	}
+	leavesNothing(t)
+	parent := filepath.Dir(ownCgroup2(t))
+	withheld := filepath.Join(parent, "withheld")
+	for _, dir := range []string{withheld, filepath.Join(withheld, "caller")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := cgroups.RemovePath(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for _, line := range []string{"-cpuset", "+memory"} {
+		if err := cgroups.WriteFile(parent, "cgroup.subtree_control", line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { cgroups.WriteFile(parent, "cgroup.subtree_control", "+cpuset") })
+	root := rootfs(t)
+	run := func(args ...string) result {
+		cmd := exec.Command("sh", append([]string{"-c", `echo 0 > "$0"/caller/cgroup.procs && exec "$@"`, withheld, containPath, "-chroot", root}, args...)...)
+		return startCommand(t, cmd).wait(t)
+	}
+	run("-cpu-core-ids", firstCPU(t), "--", "probe", "exit", "0").
+		wantError(t, 125, "the cpuset cgroup controller is not enabled in "+parent+"/cgroup.subtree_control")
+	r := run("-memory-limit", "64M", "--", "probe", "exit", "0")
+	r.wantError(t, 125, "the memory cgroup controller is not enabled in "+withheld+"/cgroup.subtree_control")
+	if hint := "hint: echo +memory > " + withheld + "/cgroup.subtree_control\n"; !strings.HasSuffix(r.stderr, hint) {
+		t.Errorf("stderr %q, want the hint %q", r.stderr, hint)
+	}
+	run("--", "probe", "exit", "7").want(t, 7, "")
+	if text, _ := os.ReadFile(filepath.Join(withheld, "cgroup.subtree_control")); len(text) > 1 {
+		t.Errorf("contain enabled %q in a cgroup that is not its own", text)
+	}
+}
+
+// systemd runs a command with systemd-run and returns what came back.
+func systemdRun(t *testing.T, options []string, args ...string) result {
+	t.Helper()
+	command := append(append(options, "--quiet", "--", containPath), args...)
+	return startCommand(t, exec.Command("systemd-run", command...)).wait(t)
+}
+
+func TestInsideUnitsOfSystemd(t *testing.T) {
+	if !underSystemd() {
+		t.Skip("systemd is not the host's init")
+	}
+	leavesNothing(t)
+	args := []string{"-chroot", rootfs(t), "-memory-limit", "64M", "-cpu-core-ids", firstCPU(t), "--", "probe", "cat", "/sys/fs/cgroup/memory.max"}
+	for _, options := range [][]string{
+		{"--scope"}, {"--scope", "-p", "Delegate=yes"}, {"--pipe", "--wait"}, {"--pipe", "--wait", "-p", "Delegate=yes"},
+	} {
+		if r := systemdRun(t, options, args...); r.code() != 0 || !strings.HasSuffix(r.stdout, "67108864\n") {
+			t.Errorf("%q: status %d, stdout %q, stderr %q", options, r.code(), r.stdout, r.stderr)
+		}
+	}
+}
+
+// systemd writes the limits of its units again when it reloads.
+func TestDaemonReloadChangesNoLimit(t *testing.T) {
+	if !underSystemd() {
+		t.Skip("systemd is not the host's init")
+	}
+	leavesNothing(t)
+	cpu := firstCPU(t)
+	p := start(t, "-chroot", rootfs(t), "-memory-limit", "64M", "-cpu-core-ids", cpu, "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	dirs := cgroupDirs(t)
+	dir := dirs[slices.IndexFunc(dirs, func(d string) bool { return filepath.Base(d) == "program" })]
+	limits := func() (text string) {
+		for _, file := range []string{"memory.max", "memory.swap.max", "memory.oom.group", "cpuset.cpus", "pids.max"} {
+			value, _ := os.ReadFile(filepath.Join(dir, file))
+			text += file + "=" + string(value)
+		}
+		return text
+	}
+	before := limits()
+	if !strings.HasPrefix(before, "memory.max=67108864\n") || !strings.Contains(before, "cpuset.cpus="+cpu+"\n") {
+		t.Errorf("the limits are %q", before)
+	}
+	for range 2 {
+		if out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if after := limits(); after != before {
+			t.Errorf("the limits were %q, after daemon-reload they are %q", before, after)
+		}
+	}
+}
