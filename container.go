@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
-	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -25,12 +25,13 @@ import (
 type container struct {
 	id      string
 	lib     *libcontainer.Container
-	config  *configs.Config
+	cgroup  cgroups.Manager
 	process *libcontainer.Process // nil until started
 	execed  *os.File              // read end; at end of file once the program runs
 	ended   bool                  // init was waited for
 	memory  int64                 // the limit, bytes; 0: none
 	argv    []string
+	home    string
 }
 
 func init() {
@@ -47,14 +48,33 @@ func createContainer(opts options, h host) (*container, error) {
 		id := newID()
 		config := newConfig(id, opts, h)
 		lib, err := libcontainer.Create(opts.stateDir, id, config)
-		switch {
-		case err == nil:
-			return &container{id: id, lib: lib, config: config, memory: opts.memory, argv: opts.argv}, nil
-		case errors.Is(err, libcontainer.ErrExist) && try < tries:
+		if errors.Is(err, libcontainer.ErrExist) && try < tries {
 			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
+		c := &container{id: id, lib: lib, memory: opts.memory, argv: opts.argv, home: h.home}
+		if err := c.takeCgroup(config.Cgroups, h.cgroup); err != nil {
+			return nil, errors.Join(err, c.destroy())
+		}
+		return c, nil
 	}
+}
+
+// takeCgroup gives the container a cgroup manager of contain's choice.
+func (c *container) takeCgroup(config *cgroups.Cgroup, h cgroupHost) error {
+	m, err := managerOf(c.lib)
+	if err != nil {
+		return err
+	}
+	switch {
+	case h.v2:
+		*m, err = newCgroup2(c.id, h, config)
+	case h.slice == "":
+		*m, err = newCgroup1(config, (*m).GetPaths())
+	}
+	c.cgroup = *m
+	return err
 }
 
 // newID returns eight random hexadecimal digits: short enough for the name of
@@ -67,8 +87,10 @@ func newID() string {
 
 // start brings the container up to where only the exec of the program is left:
 // namespaces, limits, mounts, pivot_root, capabilities. It must be called on
-// the main thread, see PDEATHSIG in main.go. Its undo is in destroy.
-func (c *container) start() error {
+// the main thread, see PDEATHSIG in main.go. The program gets the affinity, or if
+// that is nil every CPU of its cgroup: libcontainer resets it. Its undo is in
+// destroy.
+func (c *container) start(affinity *unix.CPUSet) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("pipe: %w", err)
@@ -77,7 +99,7 @@ func (c *container) start() error {
 	c.execed = r
 	p := &libcontainer.Process{
 		Args:       c.argv,
-		Env:        []string{"PATH=" + searchPath, "container=contain"},
+		Env:        []string{"PATH=" + searchPath, "HOME=" + c.home, "container=contain"},
 		Cwd:        "/",
 		Stdin:      os.Stdin,
 		Stdout:     os.Stdout,
@@ -87,19 +109,55 @@ func (c *container) start() error {
 	}
 	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
 	if err := c.lib.Start(p); err != nil {
-		return c.startError(err)
+		return fmt.Errorf("start container: %w", err)
 	}
 	c.process = p
+	if affinity == nil {
+		return nil
+	}
+	pid, err := p.Pid()
+	if err == nil {
+		err = unix.SchedSetaffinity(pid, affinity)
+	}
+	if err != nil {
+		return fmt.Errorf("set CPU affinity: %w", err)
+	}
 	return nil
 }
 
-// startError adds what a user can do about the failure that users meet most.
-func (c *container) startError(err error) error {
-	err = fmt.Errorf("start container: %w", err)
-	if c.memory != 0 && c.memory < 8*units.MiB {
-		return withHint(err, "this version needs a -memory-limit of about 4M for its own start; try a larger one")
+// abortOn kills the init if a signal that ends contain arrives before the
+// returned function is called, which then returns that signal. The start may
+// wait for what the rootfs holds, a network file system for one.
+func (c *container) abortOn(sigs *signals) (stop func() (unix.Signal, bool)) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	var sig unix.Signal
+	go func() {
+		defer close(done)
+		for sig = sigs.wait(quit); sig != 0; {
+			c.killAll()
+			select {
+			case <-quit:
+				return
+			case <-time.After(10 * time.Millisecond): // it may not be in its cgroup yet
+			}
+		}
+	}()
+	return func() (unix.Signal, bool) {
+		close(quit)
+		<-done
+		return sig, sig != 0
 	}
-	return err
+}
+
+// killAll kills every process of the container.
+func (c *container) killAll() {
+	if g, ok := c.cgroup.(*cgroup2); ok && g.kill() == nil {
+		return
+	}
+	pids, _ := c.cgroup.GetAllPids()
+	for _, pid := range pids {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
 }
 
 // exec lets the init execute the program and returns when it has done so, or
@@ -150,7 +208,7 @@ func (c *container) watchOOM() {
 	go func() {
 		for range notice {
 			for range 100 {
-				if kills, _, err := c.oomKills(); err != nil || kills > 0 {
+				if kills, err := c.cgroup.OOMKillCount(); err != nil || kills > 0 {
 					_ = c.process.Signal(unix.SIGKILL)
 					return
 				}
@@ -160,29 +218,21 @@ func (c *container) watchOOM() {
 	}()
 }
 
-func (c *container) oomKills() (kills, peak uint64, err error) {
-	state, err := c.lib.State()
-	if err != nil {
-		return 0, 0, err
-	}
-	return oomKills(c.config.Cgroups, state.CgroupPaths)
-}
-
-// oomError is nil unless the kernel counted an OOM kill in this cgroup.
+// oomError is nil unless the kernel counted an OOM kill in this cgroup. It
+// gives no number: with memory.oom.group the kernel counts its victim twice.
 func (c *container) oomError() error {
 	if c.memory == 0 {
 		return nil
 	}
-	kills, peak, err := c.oomKills()
-	if err != nil || kills == 0 {
+	kills, peak, _ := oomKills(c.cgroup)
+	if kills == 0 {
 		return nil
 	}
-	processes := "1 process"
-	if kills > 1 {
-		processes = fmt.Sprintf("%d processes", kills)
+	text := "memory limit of " + units.BytesSize(float64(c.memory)) + " exceeded, killed"
+	if peak > 0 {
+		text += " (peak " + units.BytesSize(float64(peak)) + ")"
 	}
-	return fmt.Errorf("memory limit of %s exceeded: the kernel killed %s (peak %s)",
-		units.BytesSize(float64(c.memory)), processes, units.BytesSize(float64(peak)))
+	return errors.New(text)
 }
 
 // destroy kills what is left of the container and removes its cgroup and state

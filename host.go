@@ -8,8 +8,14 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 )
+
+// minMemory is the smallest limit that programs start under every time: the
+// init, a Go program, is charged for its start. 3 MiB was enough in 60 runs of
+// 60, 2.5 MiB in 69 of 100.
+const minMemory = 4 * units.MiB
 
 // checkHost compares opts with the host and returns what the start needs to
 // know about it.
@@ -26,10 +32,15 @@ func checkHost(opts options) (h host, err error) {
 	if err := checkProgram(h.rootfs, opts.argv[0]); err != nil {
 		return h, err
 	}
+	h.home = h.rootfs.home()
+	if opts.memory != 0 && opts.memory < minMemory {
+		return h, fmt.Errorf("-memory-limit %s: too small, this version needs %s for its own start",
+			quoted(units.BytesSize(float64(opts.memory))), units.BytesSize(minMemory))
+	}
 	if h.cgroup, err = checkCgroups(opts); err != nil {
 		return h, err
 	}
-	if h.cpus, err = readHostCPUs(); err != nil {
+	if h.cpus, err = readHostCPUs(h.cgroup); err != nil {
 		return h, fmt.Errorf("find the CPUs of this host: %w", err)
 	}
 	if err := opts.cpus.check(h.cpus); err != nil {
@@ -40,20 +51,33 @@ func checkHost(opts options) (h host, err error) {
 			return h, err
 		}
 	}
-	h.readCaller()
-	return h, nil
+	return h, h.readCaller()
 }
 
 // readCaller reads what the program inherits from contain's caller.
-func (h *host) readCaller() {
+func (h *host) readCaller() error {
 	_, err := os.Stat("/proc/sys/net/ipv6")
 	h.ipv6 = err == nil
 	h.umask = uint32(unix.Umask(0))
 	unix.Umask(int(h.umask))
 	var core unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_CORE, &core) == nil {
-		h.coreHard = core.Max
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &core); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
 	}
+	h.coreHard = core.Max
+	if err := unix.SchedGetaffinity(0, &h.affinity); err != nil {
+		return fmt.Errorf("sched_getaffinity: %w", err)
+	}
+	return nil
+}
+
+// inheritedAffinity is the caller's CPU affinity, which the program inherits
+// unless it is given CPUs of its own: then nil.
+func (h *host) inheritedAffinity(opts options) *unix.CPUSet {
+	if opts.cpus != nil {
+		return nil
+	}
+	return &h.affinity
 }
 
 // checkStdio refuses descriptors that would let the program out: through a

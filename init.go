@@ -1,16 +1,27 @@
-// The second life of this binary: libcontainer executes it again as the
-// container's init. See libcontainer/README.md, "Using libcontainer".
+// The other lives of this binary: libcontainer executes it again as the
+// container's init, and under systemd contain does as the scope's keeper. See libcontainer/README.md, "Using libcontainer".
 
 package main
 
 /*
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // The signals that were ignored when the process began, as a mask. The Go
 // runtime replaces most of them by its own handlers before any Go code runs.
 static unsigned long long ignored_at_start;
+
+// keep is the whole life of a keeper (systemd.go): it ends when contain, which
+// holds the other end of its stdin, ends or wants it to.
+static void keep(void) {
+	char b;
+	while (read(0, &b, 1) < 0 && errno == EINTR)
+		;
+	_exit(0);
+}
 
 // Runs before nsexec, libcontainer's own constructor: that one takes over the
 // process whenever _LIBCONTAINER_INITPIPE is set, so a caller's environment
@@ -22,6 +33,8 @@ static void before_everything(int argc, char **argv) {
 		if (sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
 			ignored_at_start |= 1ULL << (sig - 1);
 	}
+	if (argc > 0 && strcmp(argv[0], "contain-keeper") == 0)
+		keep();
 	if (argc < 1 || strcmp(argv[0], "contain-init") != 0)
 		unsetenv("_LIBCONTAINER_INITPIPE");
 }
@@ -88,9 +101,13 @@ func detachStdio() {
 	if err != nil {
 		os.Exit(exitFailed)
 	}
+	programStdio = [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
 	os.Stdin, os.Stdout = null, null
 	os.Stderr = os.NewFile(execedFD, "exec status")
 }
+
+// programStdio keeps the garbage collector from closing descriptors 0 to 2.
+var programStdio [3]*os.File
 
 // ignoreAsCaller makes the signals that contain's caller ignores (nohup) be
 // ignored here, and so in the program: an exec keeps ignored what is ignored.

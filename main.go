@@ -56,8 +56,8 @@ Exit status: that of program; if a signal killed it, contain dies of the same
 signal. 125 contain failed, 126 program cannot be executed, 127 not found.
 `
 
-// version is set by the Makefile from the tag or commit.
-var version string
+// version and commit are set by the Makefile, from git.
+var version, commit string
 
 func init() {
 	// The kernel sends PDEATHSIG when the *thread* that forked ends, see
@@ -110,7 +110,11 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 			err = fmt.Errorf("%w; then: %w", err, undo)
 		}
 	}()
-	if err := c.start(); err != nil {
+	stop := c.abortOn(sigs)
+	err = c.start(h.inheritedAffinity(opts))
+	if sig, ok := stop(); ok {
+		return status{signal: sig}, nil
+	} else if err != nil {
 		return statusOf(err), err
 	}
 	if err := c.connect(opts.address, h.bridge); err != nil {
@@ -129,14 +133,14 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 // versionText names contain's version, the commit it was built from, and the
 // libcontainer inside it.
 func versionText() string {
-	v, commit, lib := version, "", "unknown"
+	v, rev, lib := version, commit, "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v == "" {
 			v = info.Main.Version
 		}
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				commit = " commit " + s.Value
+			if s.Key == "vcs.revision" && rev == "" {
+				rev = s.Value
 			}
 		}
 		for _, d := range info.Deps {
@@ -145,5 +149,8 @@ func versionText() string {
 			}
 		}
 	}
-	return fmt.Sprintf("contain %s%s (libcontainer %s, %s)", v, commit, lib, runtime.Version())
+	if rev == "" {
+		rev = "unknown"
+	}
+	return fmt.Sprintf("contain %s (commit %s, libcontainer %s, %s)", v, rev, lib, runtime.Version())
 }

@@ -78,8 +78,14 @@ func makeBridge(name string, address netip.Prefix) string {
 	if !plainName.MatchString(name) {
 		return "make the bridge first; its name is not one to paste into a shell"
 	}
-	return fmt.Sprintf("ip link add %[1]s type bridge && ip address add %[2]s/%[3]d dev %[1]s && ip link set %[1]s up",
-		name, gateway, address.Bits())
+	add := fmt.Sprintf(" && ip address add %s/%d dev %s", gateway, address.Bits(), name)
+	switch {
+	case address.IsSingleIP():
+		add = "" // no network for a bridge's address to be in
+	case address.Addr().Is6():
+		add += " nodad" // usable at once
+	}
+	return fmt.Sprintf("ip link add %[1]s type bridge%[2]s && ip link set %[1]s up", name, add)
 }
 
 // serves reports an address that cannot be used on the bridge. A bridge

@@ -105,7 +105,11 @@ func TestMakeBridge(t *testing.T) {
 	}
 	for _, test := range tests {
 		address := netip.MustParsePrefix(test.address)
-		want := fmt.Sprintf("ip link add br0 type bridge && ip address add %s dev br0 && ip link set br0 up", test.gateway)
+		nodad := ""
+		if address.Addr().Is6() {
+			nodad = " nodad"
+		}
+		want := fmt.Sprintf("ip link add br0 type bridge && ip address add %s dev br0%s && ip link set br0 up", test.gateway, nodad)
 		got := makeBridge("br0", address)
 		if got != want {
 			t.Errorf("makeBridge for %s:\n got %s\nwant %s", test.address, got, want)

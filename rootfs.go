@@ -7,10 +7,13 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -71,15 +74,18 @@ func (r *rootfs) check() error {
 			return fmt.Errorf("is the host's own %s, not usable as a root", host)
 		}
 	}
-	return r.checkMountPoints()
+	return r.checkMountPoints(fs.Flags&unix.ST_RDONLY != 0)
 }
 
 // checkMountPoints makes sure that what will be mounted over is a directory of
-// DIR's own, or nothing yet.
-func (r *rootfs) checkMountPoints() error {
+// DIR's own, or nothing yet where it can still be made.
+func (r *rootfs) checkMountPoints(readOnly bool) error {
 	for _, name := range []string{"proc", "sys", "dev"} {
 		f, err := r.open(name, unix.O_PATH|unix.O_NOFOLLOW)
-		if errors.Is(err, unix.ENOENT) {
+		if errors.Is(err, unix.ENOENT) && readOnly {
+			return withHint(fmt.Errorf("has no directory %s, and is on a read-only file system", name),
+				"make the directories proc, sys and dev in it")
+		} else if errors.Is(err, unix.ENOENT) {
 			continue
 		} else if err != nil {
 			return fmt.Errorf("%s in it: %w", name, reason(err))
@@ -116,6 +122,28 @@ func (r *rootfs) open(path string, flags uint64) (*os.File, error) {
 		}
 		return nil, err
 	}
+}
+
+// home returns the home directory of user 0 in DIR's /etc/passwd, or "/". The
+// file may be anything that a program of an earlier run has put there, so it is
+// neither waited for nor read without end.
+func (r *rootfs) home() string {
+	f, err := r.open("/etc/passwd", unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return "/"
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "/"
+	}
+	lines := bufio.NewScanner(io.LimitReader(f, 16<<20))
+	for lines.Scan() {
+		// name:password:UID:GID:comment:home:shell, passwd(5)
+		if f := strings.Split(lines.Text(), ":"); len(f) >= 6 && f[2] == "0" && strings.HasPrefix(f[5], "/") {
+			return f[5]
+		}
+	}
+	return "/"
 }
 
 // reason strips the operation and path that os puts around an error, for

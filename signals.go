@@ -98,15 +98,44 @@ func (s *signals) catchInC(sigs []unix.Signal) {
 // Other signals stay queued.
 func (s *signals) pending() (unix.Signal, bool) {
 	for range len(s.caught) {
-		sig := (<-s.caught).(unix.Signal)
-		switch sig {
-		case unix.SIGCONT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-			s.caught <- sig
-			continue
+		sig := <-s.caught
+		if endsProcess(sig) {
+			return sig.(unix.Signal), true
 		}
-		return sig, true
+		s.caught <- sig
 	}
 	return 0, false
+}
+
+// endsProcess tells whether the default action of a signal is to end a process.
+func endsProcess(sig os.Signal) bool {
+	switch sig {
+	case unix.SIGCONT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		return false
+	}
+	return true
+}
+
+// wait waits for a signal like pending's, or until quit is closed: then it
+// returns 0.
+func (s *signals) wait(quit <-chan struct{}) unix.Signal {
+	var later []os.Signal
+	defer func() {
+		for _, sig := range later {
+			s.caught <- sig
+		}
+	}()
+	for {
+		select {
+		case <-quit:
+			return 0
+		case sig := <-s.caught:
+			if endsProcess(sig) {
+				return sig.(unix.Signal)
+			}
+			later = append(later, sig)
+		}
+	}
 }
 
 // forward passes every signal on to p until the process ends. A signal for a

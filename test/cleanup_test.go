@@ -45,21 +45,27 @@ func TestWhatExistsMeanwhile(t *testing.T) {
 }
 
 func TestNothingIsLeft(t *testing.T) {
-	for name, args := range map[string][]string{
-		"success":             {"--", "probe", "exit", "0"},
-		"failure":             {"--", "probe", "exit", "1"},
-		"death by signal":     {"--", "probe", "segv"},
-		"memory":              {"-memory-limit", "16M", "--", "probe", "hog", "100" + mega},
-		"children":            {"--", "probe", "forks", "20"},
-		"failed start":        {"-memory-limit", "1M", "--", "probe", "exit", "0"},
-		"failed state dir":    {"-state-dir", "/proc/nope", "--", "probe", "exit", "0"},
-		"missing program":     {"--", "nope"},
-		"unusable mountpoint": {"-chroot", "/proc", "--", "probe", "exit", "0"},
+	for name, c := range map[string]struct {
+		code int
+		args []string
+	}{
+		"success":             {0, []string{"--", "probe", "exit", "0"}},
+		"failure":             {1, []string{"--", "probe", "exit", "1"}},
+		"death by signal":     {139, []string{"--", "probe", "segv"}},
+		"memory":              {137, []string{"-memory-limit", "16M", "--", "probe", "hog", "100" + mega}},
+		"children":            {0, []string{"--", "probe", "forks", "20"}},
+		"failed start":        {125, []string{"--", "/proc/nosuchprogram"}},
+		"failed state dir":    {125, []string{"-state-dir", "/proc/nope", "--", "probe", "exit", "0"}},
+		"missing program":     {127, []string{"--", "nope"}},
+		"unusable mountpoint": {125, []string{"-chroot", "/proc", "--", "probe", "exit", "0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leavesNothing(t)
 			root := rootfs(t)
-			contain(t, append([]string{"-chroot", root, "-network-address", "172.17.0.99/24"}, args...)...)
+			r := contain(t, append([]string{"-chroot", root, "-network-address", "172.17.0.99/24"}, c.args...)...)
+			if r.code() != c.code {
+				t.Errorf("status %d, stderr %q; want status %d", r.code(), r.stderr, c.code)
+			}
 		})
 	}
 }

@@ -38,12 +38,14 @@ func TestCPUList(t *testing.T) {
 			}
 		}
 	}
-	// The set counts, not the caller's own affinity.
-	if all != cpu {
-		cmd := exec.Command("taskset", "-c", cpu, containPath, "-chroot", root, "-cpu-core-ids", all, "--", "probe", "cat", "/proc/self/status")
+	// The set counts, not the caller's own affinity, which is inherited if there
+	// is no set.
+	for flags, want := range map[string]string{"-cpu-core-ids " + all: all, "": cpu} {
+		args := append([]string{"-c", cpu, containPath, "-chroot", root}, strings.Fields(flags)...)
+		cmd := exec.Command("taskset", append(args, "--", "probe", "cat", "/proc/self/status")...)
 		r := startCommand(t, cmd).wait(t)
-		if got := field(r.stdout, "Cpus_allowed_list"); got != all {
-			t.Errorf("pinned caller: Cpus_allowed_list %q, want %q; stderr %q", got, all, r.stderr)
+		if got := field(r.stdout, "Cpus_allowed_list"); got != want {
+			t.Errorf("pinned caller, flags %q: Cpus_allowed_list %q, want %q; stderr %q", flags, got, want, r.stderr)
 		}
 	}
 }

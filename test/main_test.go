@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices"
 	"github.com/opencontainers/cgroups/manager"
+	"github.com/opencontainers/cgroups/systemd"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -30,9 +32,13 @@ import (
 // Paths of the binaries under test, set by TestMain.
 var containPath, probePath string
 
-// patience is how long a condition may take to come true. It is long because
-// it costs nothing when all is well, and an emulated machine is slow.
-const patience = 10 * time.Second
+// patience is how long a condition may take to come true.
+var patience = func() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("CONTAIN_TEST_PATIENCE")); err == nil {
+		return d
+	}
+	return 10 * time.Second
+}()
 
 const (
 	stateDir   = "/run/contain"
@@ -71,7 +77,7 @@ func enterNamespaces() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer cgroup.Destroy()
+	defer removeTestCgroup(cgroup)
 	if err := os.Mkdir(stateDir, 0o700); err == nil {
 		defer os.Remove(stateDir)
 	}
@@ -94,13 +100,20 @@ func enterNamespaces() int {
 	return 0
 }
 
+// underSystemd tells whether systemd owns the host's cgroups.
+func underSystemd() bool { return systemd.IsRunningSystemd() }
+
 // newTestCgroup makes the cgroup that the tests run in, so that the cgroups of
-// the containers they start are found below it and nowhere else.
+// the containers they start are found below it and nowhere else. On systemd's
+// territory it makes none: there they are where systemd puts them.
 func newTestCgroup() (cgroups.Manager, error) {
+	if underSystemd() {
+		return nil, nil
+	}
 	limit := int64(100000)
 	name := fmt.Sprintf("contain-test-%d", os.Getpid())
 	if unified() {
-		name += "/tests" // contain makes its cgroups beside its own
+		name = "/" + name + "/tests" // contain makes its cgroups beside its own
 	}
 	m, err := manager.New(&cgroups.Cgroup{Path: name, Resources: &cgroups.Resources{PidsLimit: &limit}})
 	if err != nil {
@@ -110,6 +123,20 @@ func newTestCgroup() (cgroups.Manager, error) {
 		return nil, fmt.Errorf("make the cgroup for the tests: %w", err)
 	}
 	return m, nil
+}
+
+// removeTestCgroup undoes newTestCgroup.
+func removeTestCgroup(m cgroups.Manager) {
+	if m == nil {
+		return
+	}
+	dir := m.Path("")
+	if err := m.Destroy(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	if unified() {
+		os.Remove(filepath.Dir(dir))
+	}
 }
 
 // runIn runs cmd to its end in the cgroup: cmd waits on a pipe until it is in.
@@ -122,10 +149,12 @@ func runIn(cgroup cgroups.Manager, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if err := cgroup.AddPid("", cmd.Process.Pid); err != nil {
-		cmd.Process.Kill()
-		cmd.Wait()
-		return fmt.Errorf("enter the cgroup for the tests: %w", err)
+	if cgroup != nil {
+		if err := cgroup.AddPid("", cmd.Process.Pid); err != nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+			return fmt.Errorf("enter the cgroup for the tests: %w", err)
+		}
 	}
 	w.Close()
 	return cmd.Wait()
@@ -409,12 +438,17 @@ func hostState(t *testing.T) (state []string) {
 	for _, dir := range cgroupDirs(t) {
 		state = append(state, "cgroup "+dir)
 	}
+	// systemd enables and disables controllers at its own pace.
+	for dir := ownCgroup2(t); len(dir) > len("/sys/fs") && !underSystemd(); dir = filepath.Dir(dir) {
+		text, _ := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+		state = append(state, "controllers of "+dir+": "+string(text))
+	}
 	exes, err := filepath.Glob("/proc/[0-9]*/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, exe := range exes {
-		if target, err := os.Readlink(exe); err == nil && target == "/bin/probe" && inTestCgroup(exe) {
+		if target, err := os.Readlink(exe); err == nil && target == "/bin/probe" && contained(exe) {
 			state = append(state, "process "+exe)
 		}
 	}
@@ -422,24 +456,32 @@ func hostState(t *testing.T) (state []string) {
 	return state
 }
 
-// inTestCgroup tells whether a process, given by a file of its directory in
-// /proc, is below the tests' cgroup.
-func inTestCgroup(file string) bool {
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
-	return err == nil && strings.Contains(string(text), fmt.Sprintf("/contain-test-%d/", os.Getppid()))
+// inTests tells whether a cgroup path is that of a container that the tests
+// have started, or lies in one.
+func inTests(path string) bool {
+	switch {
+	case !containerCgroup.MatchString(path):
+		return false
+	case underSystemd():
+		return true
+	}
+	return strings.Contains(path, fmt.Sprintf("/contain-test-%d/", os.Getppid()))
 }
 
-// hybrid is where libcontainer puts every container's cgroup in the v2 tree of
-// a hybrid host, whatever cgroup contain itself is in there.
-const hybrid = "/sys/fs/cgroup/unified/contain-"
+var containerCgroup = regexp.MustCompile(`/contain-[0-9a-f]{8}(\.scope)?(/|\n|$)`)
+
+// contained tells whether a process, given by a file of its directory in
+// /proc, runs in a container of the tests.
+func contained(file string) bool {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
+	return err == nil && inTests(string(text))
+}
 
 // cgroupDirs returns the cgroups of the tests' containers, in every hierarchy.
 func cgroupDirs(t *testing.T) (dirs []string) {
 	t.Helper()
-	inside := fmt.Sprintf("/contain-test-%d/", os.Getppid())
 	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
-		ours := strings.Contains(path, inside) || strings.HasPrefix(path, hybrid) && !strings.HasPrefix(d.Name(), "contain-test-")
-		if err == nil && ours && d.IsDir() && strings.HasPrefix(d.Name(), "contain-") {
+		if err == nil && d.IsDir() && inTests(path) {
 			dirs = append(dirs, path)
 		}
 		return nil // one that vanishes meanwhile is no error
@@ -450,28 +492,51 @@ func cgroupDirs(t *testing.T) (dirs []string) {
 	return dirs
 }
 
+// ownCgroup2 returns the directory of the tests' own cgroup on a v2 host.
+func ownCgroup2(t *testing.T) string {
+	t.Helper()
+	if !unified() {
+		return ""
+	}
+	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join("/sys/fs/cgroup", own[""])
+}
+
 // unified tells whether the host has cgroup v2 only.
 func unified() bool { return cgroups.IsCgroup2UnifiedMode() }
+
+// programs returns the host's pids of all contained processes.
+func programs(t *testing.T) (pids []int) {
+	t.Helper()
+	for _, dir := range cgroupDirs(t) {
+		members, _ := cgroups.GetPids(dir)
+		for _, pid := range members {
+			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+			if err == nil && exe == "/bin/probe" && !slices.Contains(pids, pid) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
 
 // killPrograms kills every contained process.
 func killPrograms(t *testing.T) {
 	t.Helper()
-	for _, dir := range cgroupDirs(t) {
-		pids, _ := cgroups.GetPids(dir)
-		for _, pid := range pids {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
+	for _, pid := range programs(t) {
+		syscall.Kill(pid, syscall.SIGKILL)
 	}
 }
 
 // initPID returns the host's pid of the program in the only container.
 func initPID(t *testing.T) int {
 	t.Helper()
-	for _, dir := range cgroupDirs(t) {
-		if pids, err := cgroups.GetPids(dir); err == nil && len(pids) > 0 {
-			return pids[0]
-		}
+	pids := programs(t)
+	if len(pids) == 0 {
+		t.Fatal("no container is running")
 	}
-	t.Fatal("no container is running")
-	return 0
+	return pids[0]
 }

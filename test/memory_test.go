@@ -12,7 +12,7 @@ func TestMemoryLimitKills(t *testing.T) {
 	root := rootfs(t)
 	for _, verb := range []string{"hog", "childhog"} {
 		r := contain(t, "-chroot", root, "-memory-limit", "64M", "--", "probe", verb, "200"+mega)
-		r.wantError(t, 137, "memory limit of 64MiB exceeded: the kernel killed ")
+		r.wantError(t, 137, "memory limit of 64MiB exceeded, killed (peak 64MiB)")
 		if !r.status.Signaled() || regexp.MustCompile("touched|survived").MatchString(r.stdout) {
 			t.Errorf("%s: wait status %#x, stdout %q", verb, r.status, r.stdout)
 		}
@@ -33,5 +33,5 @@ func TestMemoryBelowTheLimitIsFine(t *testing.T) {
 
 func TestMemoryLimitTooSmallToStart(t *testing.T) {
 	leavesNothing(t)
-	contain(t, "-chroot", rootfs(t), "-memory-limit", "1M", "--", "probe", "exit", "0").wantError(t, 125, "start container")
+	contain(t, "-chroot", rootfs(t), "-memory-limit", "1M", "--", "probe", "exit", "0").wantError(t, 125, `-memory-limit "1MiB": too small`)
 }

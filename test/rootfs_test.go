@@ -45,6 +45,9 @@ func TestMounts(t *testing.T) {
 	for line := range strings.Lines(r.stdout) {
 		f := strings.Fields(line)
 		sep := slices.Index(f, "-")
+		if strings.HasPrefix(f[4], "/sys/fs/cgroup") {
+			continue // TestLimitsAreSeenInside
+		}
 		options := regexp.MustCompile(`relatime|,+$`).ReplaceAllString(f[5], "")
 		got = append(got, f[4]+" "+f[sep+1]+" "+strings.Trim(options, ","))
 	}
@@ -210,6 +213,51 @@ func TestOwnerOfOutputFileStays(t *testing.T) {
 	if st := info.Sys().(*syscall.Stat_t); st.Uid != 1000 || st.Gid != 1001 || st.Size != 4 {
 		t.Errorf("owner %d:%d, size %d; want 1000:1001, 4", st.Uid, st.Gid, st.Size)
 	}
+}
+
+// The garbage collector of libcontainer's init has closed them, given enough
+// garbage.
+func TestDescriptorsSurviveManyArguments(t *testing.T) {
+	leavesNothing(t)
+	args := []string{"-chroot", rootfs(t), "--", "probe", "fds"}
+	for range 60000 {
+		args = append(args, "an-argument")
+	}
+	for range 5 {
+		r := contain(t, args...)
+		if r.code() != 0 || strings.Count(r.stdout, "\n") != 3 || r.stderr != "" {
+			t.Errorf("status %d, descriptors %q, stderr %q", r.code(), r.stdout, r.stderr)
+		}
+	}
+}
+
+func TestHomeIsThatOfUserZero(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	passwd := filepath.Join(root, "etc", "passwd")
+	for text, want := range map[string]string{
+		"# users\nnobody:x:65534:65534::/:/bin/false\nroot:x:0:0::/root:/bin/sh\n": "/root",
+		"root:x:0:0\n": "/",
+	} {
+		if err := os.WriteFile(passwd, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := contain(t, "-chroot", root, "--", "probe", "env")
+		if !strings.Contains(r.stdout, "HOME="+want+"\n") {
+			t.Errorf("with %q the environment is %q", text, r.stdout)
+		}
+	}
+	// A program of an earlier run may have put anything there.
+	if err := os.Remove(passwd); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(passwd, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	contain(t, "-chroot", root, "--", "probe", "exit", "7").want(t, 7, "")
 }
 
 func TestUmaskIsInherited(t *testing.T) {

@@ -58,7 +58,7 @@ func TestProgramsThatCannotStart(t *testing.T) {
 	write("garbage", "garbage\n", 0o755)
 	write("empty", "", 0o755)
 	write("script", "#!/no/such\n", 0o755)
-	for _, c := range []struct {
+	for i, c := range []struct {
 		program string
 		code    int
 		text    string
@@ -68,14 +68,15 @@ func TestProgramsThatCannotStart(t *testing.T) {
 		{"", 127, `"": not found`},
 		{"/bin", 126, `"/bin": is a directory`},
 		{"/noexec", 126, `"/noexec": permission denied`},
-		{"/garbage", 126, `"/garbage": exec format error`},
-		{"/empty", 126, `"/empty": exec format error`},
 		{"/script", 127, `"/no/such" of program "/script": no such file`},
+		// These may be left to the kernel, which may have a handler for them.
+		{"/garbage", 126, `exec format error`},
+		{"/empty", 126, `exec format error`},
 	} {
 		contain(t, "-chroot", root, "--", c.program).wantError(t, c.code, c.text)
-	}
-	if entries, _ := os.ReadDir(root); len(entries) != 5 {
-		t.Errorf("a failed start left something in the rootfs: %v", entries)
+		if entries, _ := os.ReadDir(root); i < 6 && len(entries) != 5 {
+			t.Errorf("%s: a failed start left something in the rootfs: %v", c.program, entries)
+		}
 	}
 }
 

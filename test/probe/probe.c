@@ -172,6 +172,15 @@ static int do_mknod(char **arg)
 	return 0;
 }
 
+/* mkdir DIR: print ok or why not */
+static int do_mkdir(char **arg)
+{
+	if (mkdir(arg[0], 0755) < 0)
+		return fail(arg[0]);
+	say("ok");
+	return 0;
+}
+
 /* mount DIR: a tmpfs */
 static int do_mount(char **arg)
 {
@@ -358,7 +367,7 @@ static const struct {
 	{"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args},
 	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
 	{"fds", 0, do_fds}, {"open", 2, do_open}, {"create", 1, do_create},
-	{"mknod", 3, do_mknod}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
+	{"mknod", 3, do_mknod}, {"mkdir", 1, do_mkdir}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
 	{"childhog", 1, do_childhog}, {"shmhog", 1, do_shmhog},
 	{"forks", 1, do_forks}, {"addrs", 0, do_addrs}, {"serve", 1, do_serve},
 	{"talk", 3, do_talk},
