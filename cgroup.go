@@ -35,7 +35,7 @@ type cgroupHost struct {
 	own       string // v2: the directory of contain's own cgroup
 	parent    string // v2: the directory that the container's cgroup is made in
 	slice     string // made by systemd, as a scope in this slice; "": by contain
-	enable    string // v2: controllers to enable in parent first, such as "+memory"
+	enable    string // v2: controllers to enable first around the cgroup, such as "+memory"
 }
 
 // checkCgroups finds out what the host offers and reports a controller that
@@ -86,32 +86,57 @@ func checkCgroup2(need []string) (cgroupHost, error) {
 	h.own = filepath.Join(cgroup2Root, own[""])
 	h.parent = filepath.Join(cgroup2Root, path.Dir(own[""]))
 	if systemd.IsRunningSystemd() && !delegated(h.parent) {
-		h.slice = sliceOf(own[""])
-		expanded, err := systemd.ExpandSlice(h.slice)
-		if err != nil {
-			return h, fmt.Errorf("find the slice of cgroup %s: %w", quoted(own[""]), err)
-		}
-		h.parent = filepath.Join(cgroup2Root, expanded)
-		// systemd enables on the way down to a scope what it delegates to it.
-		h.pidsLimit = has(cgroup2Root, "cgroup.controllers", "pids")
-		h.enable = strings.Join(append(slices.Clone(need), "pids"), " +")
-		h.enable = "+" + h.enable
-		return h, missingController(cgroup2Root, need)
+		return h, h.inScope(own[""], need)
 	}
+	return h, h.beside(need)
+}
+
+// inScope plans for a scope that systemd makes, in the slice of the cgroup own.
+func (h *cgroupHost) inScope(own string, need []string) error {
+	h.slice = sliceOf(own)
+	expanded, err := systemd.ExpandSlice(h.slice)
+	if err != nil {
+		return fmt.Errorf("find the slice of cgroup %s: %w", quoted(own), err)
+	}
+	h.parent = filepath.Join(cgroup2Root, expanded)
+	if h.pidsLimit = has(cgroup2Root, "cgroup.controllers", "pids"); h.pidsLimit {
+		need = append(need, "pids")
+	}
+	// In the scope itself; on the way down systemd enables what it delegates.
+	h.enable = enabling(need)
+	return missingController(cgroup2Root, need)
+}
+
+// beside plans for a cgroup that contain makes in h.parent.
+func (h *cgroupHost) beside(need []string) error {
 	if err := missingController(h.parent, need); err != nil {
-		return h, err
+		return err
 	}
-	h.pidsLimit = has(h.parent, "cgroup.subtree_control", "pids")
+	ours := delegated(h.parent)
+	if has(h.parent, "cgroup.subtree_control", "pids") || ours && has(h.parent, "cgroup.controllers", "pids") {
+		h.pidsLimit = true
+		need = append(need, "pids")
+	}
+	var enable []string
 	for _, controller := range need {
 		if has(h.parent, "cgroup.subtree_control", controller) {
 			continue
 		}
-		if !delegated(h.parent) {
-			return h, notEnabled(h.parent, controller)
+		if !ours {
+			return notEnabled(h.parent, controller)
 		}
-		h.enable = strings.TrimSpace(h.enable + " +" + controller)
+		enable = append(enable, controller)
 	}
-	return h, nil
+	h.enable = enabling(enable)
+	return nil
+}
+
+// enabling is what enables controllers, written to a cgroup.subtree_control.
+func enabling(controllers []string) string {
+	if len(controllers) == 0 {
+		return ""
+	}
+	return "+" + strings.Join(controllers, " +")
 }
 
 // missingController reports a needed controller that dir itself lacks: some

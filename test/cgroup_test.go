@@ -78,6 +78,39 @@ func TestControllerThatIsWithheld(t *testing.T) {
 	}
 }
 
+// In a container of another make, with a cgroup namespace of its own, the root
+// cgroup holds processes and so cannot have limited children: the hint is what
+// that container's init would have to do.
+func TestInsideAnotherContainer(t *testing.T) {
+	if !unified() || underSystemd() {
+		t.Skip("needs a cgroup v2 tree that is the tests' own")
+	}
+	leavesNothing(t)
+	box := filepath.Join(filepath.Dir(ownCgroup2(t)), "box")
+	if err := os.Mkdir(box, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cgroups.RemovePath(box); err != nil {
+			t.Error(err)
+		}
+	})
+	root := rootfs(t)
+	inside := func(command string) result {
+		script := `echo 0 > "$0"/cgroup.procs && exec unshare --cgroup --mount sh -c '
+			umount -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && ` + command + `' "$@"`
+		return startCommand(t, exec.Command("sh", "-c", script, box, containPath, "-chroot", root,
+			"-memory-limit", "64M", "--", "probe", "exit", "7")).wait(t)
+	}
+	r := inside(`exec "$0" "$@"`)
+	r.wantError(t, 125, "the memory cgroup controller is not enabled in /sys/fs/cgroup/cgroup.subtree_control")
+	_, hint, ok := strings.Cut(r.stderr, "hint: ")
+	if !ok || strings.Contains(hint, "'") {
+		t.Fatalf("stderr %q has no hint", r.stderr)
+	}
+	inside(strings.TrimSpace(hint)+`; exec "$0" "$@"`).want(t, 7, "")
+}
+
 // systemd runs a command with systemd-run and returns what came back.
 func systemdRun(t *testing.T, options []string, args ...string) result {
 	t.Helper()
@@ -97,6 +130,23 @@ func TestInsideUnitsOfSystemd(t *testing.T) {
 		if r := systemdRun(t, options, args...); r.code() != 0 || !strings.HasSuffix(r.stdout, "67108864\n") {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", options, r.code(), r.stdout, r.stderr)
 		}
+	}
+}
+
+// In a subtree that systemd has delegated, contain makes its cgroup itself.
+func TestInsideADelegatedSubtree(t *testing.T) {
+	if !underSystemd() {
+		t.Skip("systemd is not the host's init")
+	}
+	leavesNothing(t)
+	script := `d=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)
+		mkdir $d/caller && echo 0 > $d/caller/cgroup.procs && "$0" "$@" && echo $d/contain-*`
+	cmd := exec.Command("systemd-run", "--quiet", "--scope", "-p", "Delegate=yes", "--", "sh", "-c", script,
+		containPath, "-chroot", rootfs(t), "-memory-limit", "64M", "-cpu-core-ids", firstCPU(t), "--",
+		"probe", "cat", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cgroup.controllers")
+	r := startCommand(t, cmd).wait(t)
+	if r.code() != 0 || !strings.HasPrefix(r.stdout, "67108864\ncpuset memory pids\n") || !strings.HasSuffix(r.stdout, "/contain-*\n") {
+		t.Errorf("status %d, stdout %q, stderr %q", r.code(), r.stdout, r.stderr)
 	}
 }
 
