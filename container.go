@@ -27,11 +27,12 @@ type container struct {
 	lib     *libcontainer.Container
 	cgroup  cgroups.Manager
 	process *libcontainer.Process // nil until started
-	execed  *os.File              // read end; at end of file once the program runs
+	report  *os.File              // read end of reportFD
 	ended   bool                  // init was waited for
 	memory  int64                 // the limit, bytes; 0: none
 	argv    []string
 	home    string
+	direct  bool // the program itself is PID 1
 }
 
 func init() {
@@ -53,7 +54,7 @@ func createContainer(opts options, h host) (*container, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{id: id, lib: lib, memory: opts.memory, argv: opts.argv, home: h.home}
+		c := &container{id: id, lib: lib, memory: opts.memory, argv: opts.argv, home: h.home, direct: !opts.init}
 		if err := c.takeCgroup(config.Cgroups, h.cgroup); err != nil {
 			return nil, errors.Join(err, c.destroy())
 		}
@@ -91,23 +92,15 @@ func newID() string {
 // that is nil every CPU of its cgroup: libcontainer resets it. Its undo is in
 // destroy.
 func (c *container) start(affinity *unix.CPUSet) error {
-	r, w, err := os.Pipe()
+	p, err := c.newProcess()
 	if err != nil {
-		return fmt.Errorf("pipe: %w", err)
+		return err
 	}
-	defer w.Close()
-	c.execed = r
-	p := &libcontainer.Process{
-		Args:       c.argv,
-		Env:        []string{"PATH=" + searchPath, "HOME=" + c.home, "container=contain"},
-		Cwd:        "/",
-		Stdin:      os.Stdin,
-		Stdout:     os.Stdout,
-		Stderr:     os.Stderr,
-		ExtraFiles: []*os.File{w}, // execedFD in the init
-		Init:       true,
-	}
-	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
+	defer func() {
+		for _, f := range p.ExtraFiles {
+			f.Close()
+		}
+	}()
 	if err := c.lib.Start(p); err != nil {
 		return fmt.Errorf("start container: %w", err)
 	}
@@ -123,6 +116,42 @@ func (c *container) start(affinity *unix.CPUSet) error {
 		return fmt.Errorf("set CPU affinity: %w", err)
 	}
 	return nil
+}
+
+// newProcess returns what libcontainer is to execute in the container, with the
+// descriptors that pid1.c and init.go expect.
+func (c *container) newProcess() (*libcontainer.Process, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	c.report = r
+	p := &libcontainer.Process{
+		Args:       []string{pid1Path},
+		Env:        []string{"PATH=" + searchPath, "HOME=" + c.home, "container=contain"},
+		Cwd:        "/",
+		Stdin:      os.Stdin,
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		ExtraFiles: []*os.File{w},
+		Init:       true,
+	}
+	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
+	task, err := pid1Task(c.argv, p.Env, c.direct)
+	if err != nil {
+		return nil, cannotExec("program %s: %w", quoted(c.argv[0]), err)
+	}
+	for _, f := range []struct {
+		name     string
+		contents []byte
+	}{{"contain-init", pid1Image()}, {"contain-task", task}} {
+		file, err := sealedFile(f.name, f.contents)
+		if err != nil {
+			return nil, err
+		}
+		p.ExtraFiles = append(p.ExtraFiles, file)
+	}
+	return p, nil
 }
 
 // abortOn kills the init if a signal that ends contain arrives before the
@@ -160,9 +189,9 @@ func (c *container) killAll() {
 	}
 }
 
-// exec lets the init execute the program and returns when it has done so, or
-// when it has ended instead, which wait then tells. If the kernel refuses the
-// program, the error says why.
+// exec lets the init execute the program and returns when it is under way: from
+// then on signals can be passed to it. If the kernel refuses the program, the
+// error says why, here or later from wait.
 func (c *container) exec() error {
 	if c.memory != 0 {
 		c.watchOOM()
@@ -170,21 +199,23 @@ func (c *container) exec() error {
 	if err := c.lib.Exec(); err != nil {
 		return fmt.Errorf("execute program: %w", err)
 	}
-	// The other end of the pipe is closed by execve (close-on-exec) or by the
-	// end of the init; before that the init writes an error, if there is one.
-	text, err := io.ReadAll(c.execed)
-	if err != nil {
-		return fmt.Errorf("wait for the program's exec: %w", err)
+	report, err := readReport(c.report)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil // killed, or it has become the program: wait tells
+	case err == nil && report.kind == pid1NotExecuted:
+		return notExecuted(c.argv[0], unix.Errno(report.value))
 	}
-	if len(text) > 0 {
-		return cannotExec("program %s: %s", quoted(c.argv[0]), text)
-	}
-	return nil
+	return err
 }
 
 // wait waits for the program to end. If the kernel has killed any of its tree
 // for want of memory, that is how the program ended, and the error says so.
 func (c *container) wait() (status, error) {
+	ending, reported, err := c.follow()
+	if err != nil {
+		return statusOf(err), err
+	}
 	state, err := c.process.Wait()
 	c.ended = true
 	if state == nil {
@@ -193,7 +224,30 @@ func (c *container) wait() (status, error) {
 	if err := c.oomError(); err != nil {
 		return status{signal: unix.SIGKILL}, err
 	}
-	return statusOfWait(unix.WaitStatus(state.Sys().(syscall.WaitStatus))), nil
+	if !reported { // killed from outside, with its init
+		ending = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
+	}
+	return statusOfWait(ending), nil
+}
+
+// follow does what the program's init reports until it reports the end: when
+// the program stops, contain stops. SIGCONT, passed on, resumes both.
+func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) {
+	for {
+		report, err := readReport(c.report)
+		switch {
+		case errors.Is(err, io.EOF):
+			return 0, false, nil
+		case err != nil:
+			return 0, false, err
+		case report.kind == pid1NotExecuted:
+			return 0, false, notExecuted(c.argv[0], unix.Errno(report.value))
+		case report.kind == pid1Ended:
+			return unix.WaitStatus(report.value), true, nil
+		case report.kind == pid1Stopped:
+			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		}
+	}
 }
 
 // watchOOM has the whole tree killed when the kernel kills any of it: a limit
@@ -208,8 +262,8 @@ func (c *container) watchOOM() {
 	go func() {
 		for range notice {
 			for range 100 {
-				if kills, err := c.cgroup.OOMKillCount(); err != nil || kills > 0 {
-					_ = c.process.Signal(unix.SIGKILL)
+				if hit, _ := exceeded(c.cgroup); hit {
+					c.killAll()
 					return
 				}
 				time.Sleep(time.Millisecond)
@@ -218,14 +272,14 @@ func (c *container) watchOOM() {
 	}()
 }
 
-// oomError is nil unless the kernel counted an OOM kill in this cgroup. It
+// oomError is nil unless the kernel killed for this cgroup's own limit. It
 // gives no number: with memory.oom.group the kernel counts its victim twice.
 func (c *container) oomError() error {
 	if c.memory == 0 {
 		return nil
 	}
-	kills, peak, _ := oomKills(c.cgroup)
-	if kills == 0 {
+	hit, peak := exceeded(c.cgroup)
+	if !hit {
 		return nil
 	}
 	text := "memory limit of " + units.BytesSize(float64(c.memory)) + " exceeded, killed"
@@ -238,8 +292,8 @@ func (c *container) oomError() error {
 // destroy kills what is left of the container and removes its cgroup and state
 // entry.
 func (c *container) destroy() error {
-	if c.execed != nil {
-		c.execed.Close()
+	if c.report != nil {
+		c.report.Close()
 	}
 	if c.process != nil && !c.ended {
 		_ = c.process.Signal(unix.SIGKILL)

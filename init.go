@@ -13,6 +13,7 @@ package main
 // The signals that were ignored when the process began, as a mask. The Go
 // runtime replaces most of them by its own handlers before any Go code runs.
 static unsigned long long ignored_at_start;
+static sigset_t blocked_at_start;
 
 // keep is the whole life of a keeper (systemd.go): it ends when contain, which
 // holds the other end of its stdin, ends or wants it to.
@@ -33,10 +34,19 @@ static void before_everything(int argc, char **argv) {
 		if (sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
 			ignored_at_start |= 1ULL << (sig - 1);
 	}
+	sigprocmask(SIG_SETMASK, NULL, &blocked_at_start);
 	if (argc > 0 && strcmp(argv[0], "contain-keeper") == 0)
 		keep();
 	if (argc < 1 || strcmp(argv[0], "contain-init") != 0)
 		unsetenv("_LIBCONTAINER_INITPIPE");
+}
+
+static unsigned long long was_blocked(void) {
+	unsigned long long mask = 0;
+	for (int sig = 1; sig <= 64; sig++)
+		if (sigismember(&blocked_at_start, sig) == 1)
+			mask |= 1ULL << (sig - 1);
+	return mask;
 }
 
 static int was_ignored(int sig) {
@@ -54,13 +64,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initName is argv[0] of the init, known to before_everything too.
+// initName is argv[0] of libcontainer's init, known to before_everything too.
 const initName = "contain-init"
 
-// execedFD is the write end of the pipe that tells contain when init has
-// executed the program, or why it could not: the first of libcontainer's
-// ExtraFiles, and the only.
-const execedFD = 3
+// reportFD is the write end of a pipe to contain: the first of libcontainer's
+// ExtraFiles. It is pid1's, and carries an error text if that cannot be executed.
+const reportFD = 3
 
 // init runs before main, and does something in the container's init only.
 func init() {
@@ -85,8 +94,7 @@ func dieWithParent() {
 	if err != nil {
 		os.Exit(exitFailed)
 	}
-	unix.CloseOnExec(execedFD)
-	pipe := []unix.PollFd{{Fd: execedFD}}
+	pipe := []unix.PollFd{{Fd: reportFD}}
 	if _, err := unix.Poll(pipe, 0); err != nil || pipe[0].Revents&unix.POLLERR != 0 {
 		os.Exit(exitFailed)
 	}
@@ -103,7 +111,7 @@ func detachStdio() {
 	}
 	programStdio = [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
 	os.Stdin, os.Stdout = null, null
-	os.Stderr = os.NewFile(execedFD, "exec status")
+	os.Stderr = os.NewFile(reportFD, "report")
 }
 
 // programStdio keeps the garbage collector from closing descriptors 0 to 2.
@@ -121,3 +129,6 @@ func ignoreAsCaller() {
 
 // ignoredByCaller tells whether the process was started with sig ignored.
 func ignoredByCaller(sig unix.Signal) bool { return C.was_ignored(C.int(sig)) != 0 }
+
+// blockedByCaller is the mask of signals that the process was started with.
+func blockedByCaller() uint64 { return uint64(C.was_blocked()) }

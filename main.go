@@ -45,6 +45,8 @@ within the given limits, and end as it ended. Must be run as root.
                          without it the program has loopback only
   -bridge NAME           existing bridge that eth0 is attached to
                          (default docker0)
+  -init=false            make program PID 1 of its PID namespace, such as a systemd;
+                         else it is the child of a small init that reaps
   -state-dir DIR         where running containers are recorded
                          (default /run/contain)
   -h, -version           print this text, or the version, and exit

@@ -10,7 +10,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/cgroups/fs"
 	"github.com/opencontainers/cgroups/fs2"
+	"github.com/opencontainers/cgroups/fscommon"
 	"github.com/opencontainers/runc/libcontainer"
 )
 
@@ -104,16 +104,30 @@ func managerOf(lib *libcontainer.Container) (*cgroups.Manager, error) {
 	return (*cgroups.Manager)(unsafe.Pointer(field.UnsafeAddr())), nil
 }
 
-// oomKills returns how many processes of the cgroup the kernel has killed for
-// want of memory, and the most memory that the cgroup has used, in bytes: 0
-// where the kernel does not say (v2 before 5.19).
-func oomKills(m cgroups.Manager) (kills, peak uint64, err error) {
-	if kills, err = m.OOMKillCount(); err != nil || kills == 0 {
-		return kills, 0, err
+// exceeded tells whether the cgroup hit its memory limit and the kernel killed
+// for that, and the most memory that it has used, in bytes: 0 where the kernel
+// does not say (v2 before 5.19). A kill for the limit of a cgroup around this
+// one, or for the host's own want of memory, is none.
+func exceeded(m cgroups.Manager) (hit bool, peak uint64) {
+	kills, err := m.OOMKillCount()
+	if err != nil || kills == 0 {
+		return false, 0
 	}
-	stats, err := m.Stats(&cgroups.StatsOptions{Controllers: cgroups.Memory})
-	if err != nil {
-		return kills, 0, fmt.Errorf("read memory figures: %w", err)
+	dir := m.Path("memory")
+	if cgroups.IsCgroup2UnifiedMode() {
+		n, err := fscommon.GetValueByKey(dir, "memory.events", "oom")
+		hit = err == nil && n > 0
+	} else {
+		// memory.failcnt stays 0 in new kernels (6.18). Charges come in batches:
+		// the peak need not be the limit to the byte.
+		for _, counter := range []string{"memory.", "memory.memsw."} {
+			limit, err1 := fscommon.GetCgroupParamUint(dir, counter+"limit_in_bytes")
+			most, err2 := fscommon.GetCgroupParamUint(dir, counter+"max_usage_in_bytes")
+			hit = hit || err1 == nil && err2 == nil && most >= limit-limit/8
+		}
 	}
-	return kills, stats.MemoryStats.Usage.MaxUsage, nil
+	if stats, err := m.Stats(&cgroups.StatsOptions{Controllers: cgroups.Memory}); err == nil {
+		peak = stats.MemoryStats.Usage.MaxUsage
+	}
+	return hit, peak
 }

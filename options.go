@@ -21,6 +21,7 @@ type options struct {
 	bridge   string
 	stateDir string
 	argv     []string // the program and its arguments
+	init     bool     // the program is not PID 1, a small init is
 	version  bool
 }
 
@@ -39,6 +40,7 @@ func newFlagSet(opts *options, text *flagText) *flag.FlagSet {
 	fs.Var(&text.address, "network-address", "")
 	fs.StringVar(&opts.bridge, "bridge", "docker0", "")
 	fs.StringVar(&opts.stateDir, "state-dir", "/run/contain", "")
+	fs.BoolVar(&opts.init, "init", true, "")
 	fs.BoolVar(&opts.version, "version", false, "")
 	return fs
 }
@@ -132,8 +134,9 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return fmt.Errorf("-bridge %s: %w", quoted(o.bridge), err)
 	}
 	// libcontainer carries its configuration as JSON, which would replace such
-	// bytes silently; better no start than an altered argument.
-	for _, arg := range append([]string{o.rootfs, o.stateDir}, o.argv...) {
+	// bytes silently; better no start than an altered name. (The arguments go
+	// another way, byte for byte.)
+	for _, arg := range []string{o.rootfs, o.stateDir} {
 		if !utf8.ValidString(arg) {
 			return fmt.Errorf("%s: not valid UTF-8, which this version cannot pass on unchanged", quoted(arg))
 		}

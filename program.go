@@ -16,7 +16,6 @@ import (
 	"os"
 	"path"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,10 +39,7 @@ func checkProgram(root *rootfs, name string) error {
 	if err != nil {
 		return err
 	}
-	if f == nil {
-		return nil
-	}
-	defer f.Close()
+	defer f.Close() // of a nil file, too
 	return checkExecutable(root, f, file, maxInterpreters)
 }
 
@@ -109,13 +105,11 @@ func openProgram(root *rootfs, file string) (*os.File, error) {
 	if err := checkMode(f); err != nil {
 		return nil, cannotExec("program %s: %w", quoted(file), err)
 	}
-	// Reopened through /proc: f is this very inode, a regular file, whatever
-	// happens to the name meanwhile.
-	readable, err := os.Open("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
-	if err != nil {
-		return nil, cannotExec("program %s: %w", quoted(file), reason(err))
+	readable, err := reopen(f)
+	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		return nil, cannotExec("program %s: %w", quoted(file), err)
 	}
-	return readable, nil
+	return readable, nil // nil for one that cannot be looked into now
 }
 
 // checkMode applies the rules that even root is under.
@@ -141,8 +135,11 @@ func checkMode(f *os.File) error {
 	return nil
 }
 
-// checkExecutable looks into the file as the kernel will.
+// checkExecutable looks into the file as the kernel will, if there is one.
 func checkExecutable(root *rootfs, f *os.File, file string, depth int) error {
+	if f == nil {
+		return nil
+	}
 	head := make([]byte, scriptHead)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
@@ -252,7 +249,7 @@ func checkELF(root *rootfs, f *os.File, file string) error {
 	case err != nil:
 		return broken("the file is cut short")
 	case h.Ident[4] != elfClass64 && runtime.GOARCH == "amd64" && h.Machine == 3:
-		return nil // i386
+		return cannotExec("program %s: is a 32-bit program, which the system call filter does not allow", quoted(file))
 	case h.Ident[4] != elfClass64, h.Ident[5] != elfLittle, h.Machine != elfMachine[runtime.GOARCH]:
 		return broken("built for another machine than " + runtime.GOARCH)
 	case h.Phentsize != elfPhdrSize, h.Phnum == 0, h.Phnum > elfMaxPhdrs:
@@ -269,7 +266,8 @@ func checkELF(root *rootfs, f *os.File, file string) error {
 	if err != nil {
 		return about(err, "loader %s of program %s", quoted(loader), quoted(file))
 	}
-	return l.Close()
+	l.Close()
+	return nil
 }
 
 // elfLoader returns the path in the file's PT_INTERP header, or "".

@@ -110,7 +110,7 @@ func (r *rootfs) open(path string, flags uint64) (*os.File, error) {
 		Flags:   flags | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
-	for {
+	for range 100 {
 		fd, err := unix.Openat2(int(r.dir.Fd()), path, how)
 		switch err {
 		case nil:
@@ -122,20 +122,37 @@ func (r *rootfs) open(path string, flags uint64) (*os.File, error) {
 		}
 		return nil, err
 	}
+	return nil, unix.EAGAIN
+}
+
+// reopen opens for reading what an O_PATH descriptor, found to be a regular
+// file, refers to, whatever has happened to its name. It does not wait for a
+// lease on the file, which anyone else in DIR may hold: then it is EAGAIN.
+func reopen(f *os.File) (*os.File, error) {
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // home returns the home directory of user 0 in DIR's /etc/passwd, or "/". The
 // file may be anything that a program of an earlier run has put there, so it is
 // neither waited for nor read without end.
 func (r *rootfs) home() string {
-	f, err := r.open("/etc/passwd", unix.O_RDONLY|unix.O_NONBLOCK)
+	path, err := r.open("/etc/passwd", unix.O_PATH)
+	if err != nil {
+		return "/"
+	}
+	defer path.Close()
+	if info, err := path.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "/"
+	}
+	f, err := reopen(path)
 	if err != nil {
 		return "/"
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "/"
-	}
 	lines := bufio.NewScanner(io.LimitReader(f, 16<<20))
 	for lines.Scan() {
 		// name:password:UID:GID:comment:home:shell, passwd(5)

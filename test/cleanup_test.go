@@ -54,7 +54,7 @@ func TestNothingIsLeft(t *testing.T) {
 		"death by signal":     {139, []string{"--", "probe", "segv"}},
 		"memory":              {137, []string{"-memory-limit", "16M", "--", "probe", "hog", "100" + mega}},
 		"children":            {0, []string{"--", "probe", "forks", "20"}},
-		"failed start":        {125, []string{"--", "/proc/nosuchprogram"}},
+		"failed start":        {127, []string{"--", "/proc/nosuchprogram"}},
 		"failed state dir":    {125, []string{"-state-dir", "/proc/nope", "--", "probe", "exit", "0"}},
 		"missing program":     {127, []string{"--", "nope"}},
 		"unusable mountpoint": {125, []string{"-chroot", "/proc", "--", "probe", "exit", "0"}},

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -38,9 +39,7 @@ func TestEverySignalReachesTheProgram(t *testing.T) {
 }
 
 // A signal that comes while contain starts either ends contain before the
-// program has run, or is passed to the program. There it may find PID 1 of a
-// namespace that has no handler yet, which the kernel never lets it end: hence
-// the second signal.
+// program has run, or reaches the program. It is never lost.
 func TestSignalDuringTheStart(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
@@ -52,12 +51,6 @@ func TestSignalDuringTheStart(t *testing.T) {
 		if err := <-sent; err != nil {
 			t.Fatal(err)
 		}
-		go func() {
-			for !strings.Contains(p.stdout.String(), "ready") && !p.ended.Load() {
-				time.Sleep(time.Millisecond)
-			}
-			p.cmd.Process.Signal(syscall.SIGTERM)
-		}()
 		switch r := p.wait(t); {
 		case r.status.Signaled() && r.status.Signal() == syscall.SIGTERM && r.stdout == "":
 			before++
@@ -67,7 +60,33 @@ func TestSignalDuringTheStart(t *testing.T) {
 			t.Fatalf("TERM after %d/2 ms: wait status %#x, stdout %q, stderr %q", i, r.status, r.stdout, r.stderr)
 		}
 	}
-	t.Logf("%d ended before the program started, %d programs got it", before, after)
+	t.Logf("%d ended before the program had a handler, %d programs got it", before, after)
+}
+
+// The program is not PID 1: default actions work.
+func TestDefaultActions(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, 34, 64} {
+		p := start(t, "-chroot", root, "--", "probe", "wait")
+		p.waitLine(t, "ready")
+		p.signal(t, sig)
+		if r := p.wait(t); !r.status.Signaled() || r.status.Signal() != sig {
+			t.Errorf("signal %d: wait status %#x, stderr %q", sig, r.status, r.stderr)
+		}
+	}
+}
+
+// When the program stops, contain stops, and SIGCONT resumes both.
+func TestStopAndContinue(t *testing.T) {
+	leavesNothing(t)
+	p := start(t, "-chroot", rootfs(t), "--", "probe", "raise", "19")
+	waitFor(t, "contain to stop", func() bool {
+		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
+		return strings.Contains(string(stat), ") T ")
+	})
+	p.signal(t, syscall.SIGCONT)
+	p.wait(t).want(t, 0, "survived\n")
 }
 
 func TestKilledContainTakesTheProgramWithIt(t *testing.T) {

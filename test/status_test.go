@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -34,6 +35,57 @@ func TestDiesOfTheSameSignal(t *testing.T) {
 	r = p.wait(t)
 	if !r.status.Signaled() || r.status.Signal() != syscall.SIGKILL || r.stderr != "" {
 		t.Errorf("after SIGKILL of the program: wait status %#x, stderr %q", r.status, r.stderr)
+	}
+}
+
+// Every signal that ends a process ends contain as it ends the bare program,
+// the core file aside.
+func TestEveryFatalSignal(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, sig := range append(forwardable(), int(syscall.SIGKILL)) {
+		switch syscall.Signal(sig) {
+		case syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+			continue
+		}
+		bare := startCommand(t, exec.Command(probePath, "raise", strconv.Itoa(sig))).wait(t)
+		r := contain(t, "-chroot", root, "--", "probe", "raise", strconv.Itoa(sig))
+		if r.status != bare.status&^0x80 || r.stdout != "" || r.stderr != "" {
+			t.Errorf("signal %d: wait status %#x, bare %#x, stdout %q, stderr %q", sig, r.status, bare.status, r.stdout, r.stderr)
+		}
+	}
+}
+
+func TestWithoutInitTheProgramIsPID1(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for init, want := range map[string]string{"-init=false": "1", "-init=true": ""} {
+		r := contain(t, "-chroot", root, init, "--", "probe", "cat", "/proc/self/status")
+		if pid := field(r.stdout, "Pid"); r.code() != 0 || pid == "" || (pid == "1") != (want == "1") {
+			t.Errorf("%s: the program is PID %q, status %d, stderr %q", init, pid, r.code(), r.stderr)
+		}
+		contain(t, "-chroot", root, init, "--", "probe", "exit", "42").want(t, 42, "")
+		contain(t, "-chroot", root, init, "--", "/proc/nosuchprogram").wantError(t, 127, "/proc/nosuchprogram")
+		contain(t, "-chroot", root, init, "--", "/proc/version").wantError(t, 126, "/proc/version")
+	}
+}
+
+func TestTheInitIsSmall(t *testing.T) {
+	leavesNothing(t)
+	p := start(t, "-chroot", rootfs(t), "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	stat, err := os.ReadFile("/proc/" + itoa(initPID(t)) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	status, err := os.ReadFile("/proc/" + strings.Fields(rest)[1] + "/status") // of its parent
+	if err != nil {
+		t.Fatal(err)
+	}
+	kB, err := strconv.Atoi(strings.TrimSuffix(field(string(status), "VmRSS"), " kB"))
+	if field(string(status), "Name") != "contain-init" || err != nil || kB > 16 {
+		t.Errorf("the init's status:\n%s", status)
 	}
 }
 

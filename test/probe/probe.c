@@ -14,9 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/perf_event.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -179,6 +185,60 @@ static int do_mkdir(char **arg)
 		return fail(arg[0]);
 	say("ok");
 	return 0;
+}
+
+static int outcome(long ret)
+{
+	if (ret < 0)
+		return fail("refused");
+	say("allowed");
+	return 0;
+}
+
+/* call NAME: make a system call that is, or is not, refused */
+static int do_call(char **arg)
+{
+	struct rlimit core = {0, 0};
+	struct perf_event_attr perf = {.type = PERF_TYPE_SOFTWARE, .size = sizeof perf};
+	char buf[512] = {0};
+	if (!strcmp(arg[0], "unshare-user"))
+		return outcome(unshare(CLONE_NEWUSER));
+	if (!strcmp(arg[0], "clone-user"))
+		return outcome(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
+	if (!strcmp(arg[0], "clone3"))
+		return outcome(syscall(SYS_clone3, buf, 64));
+	if (!strcmp(arg[0], "keyctl"))
+		return outcome(syscall(SYS_keyctl, 0, -4, 0));
+	if (!strcmp(arg[0], "add_key"))
+		return outcome(syscall(SYS_add_key, "user", "x", "y", 1, -4));
+	if (!strcmp(arg[0], "packet"))
+		return outcome(socket(AF_PACKET, SOCK_RAW, 0));
+	if (!strcmp(arg[0], "vsock"))
+		return outcome(socket(AF_VSOCK, SOCK_STREAM, 0));
+	if (!strcmp(arg[0], "icmp"))
+		return outcome(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+	if (!strcmp(arg[0], "trace-exit")) {
+		pid_t pid = fork();
+		if (pid == 0)
+			for (;;)
+				pause();
+		return outcome(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXIT));
+	}
+	if (!strcmp(arg[0], "perf"))
+		return outcome(syscall(SYS_perf_event_open, &perf, 0, -1, -1, 0));
+	if (!strcmp(arg[0], "userfaultfd"))
+		return outcome(syscall(SYS_userfaultfd, 0));
+	if (!strcmp(arg[0], "io_uring"))
+		return outcome(syscall(SYS_io_uring_setup, 1, buf));
+	if (!strcmp(arg[0], "core")) {
+		setrlimit(RLIMIT_CORE, &core);
+		syscall(SYS_setrlimit, RLIMIT_CORE, &core);
+		if (getrlimit(RLIMIT_CORE, &core) < 0)
+			return fail("getrlimit");
+		printf("%lu %lu\n", (unsigned long)core.rlim_cur, (unsigned long)core.rlim_max);
+		return 0;
+	}
+	return 200;
 }
 
 /* mount DIR: a tmpfs */
@@ -367,7 +427,8 @@ static const struct {
 	{"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args},
 	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
 	{"fds", 0, do_fds}, {"open", 2, do_open}, {"create", 1, do_create},
-	{"mknod", 3, do_mknod}, {"mkdir", 1, do_mkdir}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
+	{"mknod", 3, do_mknod}, {"mkdir", 1, do_mkdir},
+	{"call", 1, do_call}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
 	{"childhog", 1, do_childhog}, {"shmhog", 1, do_shmhog},
 	{"forks", 1, do_forks}, {"addrs", 0, do_addrs}, {"serve", 1, do_serve},
 	{"talk", 3, do_talk},

@@ -1,0 +1,24 @@
+package test
+
+import "testing"
+
+func TestSystemCallsThatAreRefused(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, init := range []string{"-init=true", "-init=false"} {
+		for call, want := range map[string]string{
+			"unshare-user": "Operation not permitted", "clone-user": "Operation not permitted", "clone3": "Function not implemented",
+			"keyctl": "Operation not permitted", "add_key": "Operation not permitted",
+			"packet": "Operation not permitted", "vsock": "Operation not permitted",
+			"trace-exit": "Operation not permitted", "perf": "Operation not permitted",
+			"userfaultfd": "Operation not permitted", "io_uring": "Operation not permitted",
+		} {
+			r := contain(t, "-chroot", root, init, "--", "probe", "call", call)
+			if r.stdout != "refused: "+want+"\n" {
+				t.Errorf("%s %s: %q, want it refused: %s", init, call, r.stdout, want)
+			}
+		}
+		contain(t, "-chroot", root, init, "--", "probe", "call", "icmp").want(t, 0, "allowed\n")
+		contain(t, "-chroot", root, init, "--", "probe", "call", "core").want(t, 0, "1 1\n")
+	}
+}
