@@ -68,14 +68,18 @@ func (c *container) takeCgroup(config *cgroups.Cgroup, h cgroupHost) error {
 	if err != nil {
 		return err
 	}
+	own := *m // on v1 under systemd: libcontainer's driver for that
 	switch {
 	case h.v2:
-		*m, err = newCgroup2(c.id, h, config)
+		own, err = newCgroup2(c.id, h, config)
 	case h.slice == "":
-		*m, err = newCgroup1(config, (*m).GetPaths())
+		own, err = newCgroup1(config, own.GetPaths())
 	}
-	c.cgroup = *m
-	return err
+	if err != nil {
+		return fmt.Errorf("plan the cgroup: %w", err)
+	}
+	*m, c.cgroup = own, own
+	return nil
 }
 
 // newID returns eight random hexadecimal digits: short enough for the name of

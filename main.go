@@ -1,21 +1,27 @@
 // Contain runs one program in a constrained environment and ends as it ended.
 //
-// Theory of operation. Three processes exist while a program starts:
+// Theory of operation. These processes exist:
 //
 //   - contain itself, in the caller's namespaces, as root. It reads argv into
 //     options, checks them against the host without changing anything, turns
 //     them into a libcontainer configuration, and from then on undoes every
-//     change it makes, on every path.
+//     change it makes, on every path. While the program runs it waits, passes
+//     signals on, and reads reports from pid1.
 //   - libcontainer's init: this same binary, executed again (init.go). It
 //     becomes PID 1 of new namespaces, builds the mounts, pivots into the
-//     rootfs, drops its capabilities and waits. It dies with contain.
-//   - the program: init executes it when contain says so, which is after the
-//     network interface is ready.
+//     rootfs and drops its capabilities. When contain says so, which is after
+//     the network interface is ready, it executes
+//   - pid1: one page of C (pid1.c), from then on PID 1. It dies with contain,
+//     and the whole PID namespace with it.
+//   - the program: the child of pid1, or with -init=false in its place.
+//   - under systemd, a keeper for the cgroup of these (systemd.go).
 //
 // Data flows one way, one file per step:
 //
-//	argv -> options.go -> (cpuset.go size.go address.go rootfs.go program.go)
-//	     -> config.go -> container.go + network.go -> signals.go -> status.go
+//	argv -> options.go -> (size.go cpuset.go address.go)
+//	     -> host.go (rootfs.go program.go cgroup.go network.go) -> config.go
+//	     -> container.go (manager.go pid1.go seccomp.go) + network.go
+//	     -> signals.go -> status.go
 package main
 
 import (
@@ -75,9 +81,8 @@ func main() {
 	st.end()
 }
 
-// run does everything, in order, and returns how contain must end and the one
-// thing, if any, that the user must be told. All that it changed on the host
-// is undone when it returns, also if it panics.
+// run does what args ask for and returns how contain must end and the one thing,
+// if any, that the user must be told.
 func run(args []string, stdout io.Writer) (st status, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -95,6 +100,12 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 		_, err = fmt.Fprintln(stdout, versionText())
 		return statusOf(err), err
 	}
+	return runProgram(opts)
+}
+
+// runProgram is the whole of a run, in order. All that it changed on the host
+// is undone when it returns, also if it panics.
+func runProgram(opts options) (st status, err error) {
 	sigs := catchSignals()
 	h, err := checkHost(opts)
 	if err != nil {

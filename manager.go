@@ -32,7 +32,7 @@ type cgroup2 struct {
 }
 
 // newCgroup2 returns the manager of a cgroup that does not exist yet.
-func newCgroup2(id string, h cgroupHost, config *cgroups.Cgroup) (*cgroup2, error) {
+func newCgroup2(id string, h cgroupHost, config *cgroups.Cgroup) (cgroups.Manager, error) {
 	dir := filepath.Join(cgroup2Root, config.Path)
 	limits, err := fs2.NewManager(config, dir)
 	if err != nil {
