@@ -162,19 +162,13 @@ func sysctls(opts options, h host) map[string]string {
 // cgroupConfig names and limits the container's cgroup. Where contain makes it,
 // the path is relative to contain's own cgroup (v1) or lies in h.parent (v2).
 func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
-	r := &cgroups.Resources{Devices: deviceRules(), Memory: opts.memory}
+	r := &cgroups.Resources{Devices: deviceRules()}
 	if h.pidsLimit {
 		limit := int64(pidsLimit)
 		r.PidsLimit = &limit
 	}
 	if opts.cpus != nil {
 		r.CpusetCpus = opts.cpus.String()
-	}
-	if opts.memory != 0 && h.swapLimit {
-		r.MemorySwap = opts.memory // memory and swap together
-	}
-	if opts.memory != 0 && h.v2 {
-		r.Unified = map[string]string{"memory.oom.group": "1"}
 	}
 	name := "contain-" + id
 	switch {
@@ -186,6 +180,21 @@ func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
 		return &cgroups.Cgroup{Systemd: true, Parent: h.slice, ScopePrefix: "contain", Name: id, Resources: r}
 	}
 	return &cgroups.Cgroup{Path: name, Resources: r}
+}
+
+// memoryLimit is the limit of memory, set apart because it is set last.
+func memoryLimit(opts options, h cgroupHost) *cgroups.Resources {
+	if opts.memory == 0 {
+		return nil
+	}
+	r := &cgroups.Resources{Memory: opts.memory, SkipDevices: true}
+	if h.swapLimit {
+		r.MemorySwap = opts.memory // memory and swap together
+	}
+	if h.v2 {
+		r.Unified = map[string]string{"memory.oom.group": "1"}
+	}
+	return r
 }
 
 // inCgroup2 is the path of a child of the directory parent as seen from the

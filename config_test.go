@@ -234,6 +234,15 @@ func TestConfigCgroup(t *testing.T) {
 			if got.SkipDevices || got.OomKillDisable {
 				t.Errorf("SkipDevices %v, OomKillDisable %v", got.SkipDevices, got.OomKillDisable)
 			}
+			if got.Memory != 0 || got.MemorySwap != 0 || got.Unified != nil {
+				t.Errorf("the memory limit is set before the init is gone: %+v", got)
+			}
+			if memory := memoryLimit(test.opts, test.host); memory != nil {
+				if !memory.SkipDevices || memory.CpusetCpus != "" || memory.PidsLimit != nil {
+					t.Errorf("the memory limit sets more: %+v", memory)
+				}
+				got.Memory, got.MemorySwap, got.Unified = memory.Memory, memory.MemorySwap, memory.Unified
+			}
 			got.Devices, got.PidsLimit = nil, nil
 			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("\n got %+v\nwant %+v", got, test.want)

@@ -29,7 +29,7 @@ type container struct {
 	process *libcontainer.Process // nil until started
 	report  *os.File              // read end of reportFD
 	ended   bool                  // init was waited for
-	memory  int64                 // the limit, bytes; 0: none
+	memory  *cgroups.Resources    // the limit of memory and nothing else; nil: none
 	argv    []string
 	home    string
 	direct  bool // the program itself is PID 1
@@ -54,7 +54,7 @@ func createContainer(opts options, h host) (*container, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{id: id, lib: lib, memory: opts.memory, argv: opts.argv, home: h.home, direct: !opts.init}
+		c := &container{id: id, lib: lib, memory: memoryLimit(opts, h.cgroup), argv: opts.argv, home: h.home, direct: !opts.init}
 		if err := c.takeCgroup(config.Cgroups, h.cgroup); err != nil {
 			return nil, errors.Join(err, c.destroy())
 		}
@@ -125,11 +125,11 @@ func (c *container) start(affinity *unix.CPUSet) error {
 // newProcess returns what libcontainer is to execute in the container, with the
 // descriptors that pid1.c and init.go expect.
 func (c *container) newProcess() (*libcontainer.Process, error) {
-	r, w, err := os.Pipe()
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("pipe: %w", err)
+		return nil, fmt.Errorf("socketpair: %w", err)
 	}
-	c.report = r
+	c.report = os.NewFile(uintptr(ends[0]), "report")
 	p := &libcontainer.Process{
 		Args:       []string{pid1Path},
 		Env:        []string{"PATH=" + searchPath, "HOME=" + c.home, "container=contain"},
@@ -137,7 +137,7 @@ func (c *container) newProcess() (*libcontainer.Process, error) {
 		Stdin:      os.Stdin,
 		Stdout:     os.Stdout,
 		Stderr:     os.Stderr,
-		ExtraFiles: []*os.File{w},
+		ExtraFiles: []*os.File{os.NewFile(uintptr(ends[1]), "report of pid1")},
 		Init:       true,
 	}
 	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
@@ -197,20 +197,43 @@ func (c *container) killAll() {
 // then on signals can be passed to it. If the kernel refuses the program, the
 // error says why, here or later from wait.
 func (c *container) exec() error {
-	if c.memory != 0 {
+	if c.memory != nil {
 		c.watchOOM()
 	}
 	if err := c.lib.Exec(); err != nil {
 		return fmt.Errorf("execute program: %w", err)
 	}
+	if _, err := readReport(c.report); errors.Is(err, io.EOF) {
+		return nil // killed: wait tells
+	} else if err != nil {
+		return err
+	}
+	if err := c.limitMemory(); err != nil {
+		return err
+	}
+	if _, err := c.report.Write([]byte{0}); err != nil {
+		return nil // killed
+	}
 	report, err := readReport(c.report)
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil // killed, or it has become the program: wait tells
+		return nil // killed, or it has become the program
 	case err == nil && report.kind == pid1NotExecuted:
 		return notExecuted(c.argv[0], unix.Errno(report.value))
 	}
 	return err
+}
+
+// limitMemory sets the memory limit. Only pid1 is left of what has set up the
+// container, and waits; so a limit can be smaller than libcontainer's init was.
+func (c *container) limitMemory() error {
+	if c.memory == nil {
+		return nil
+	}
+	if err := c.cgroup.Set(c.memory); err != nil {
+		return fmt.Errorf("-memory-limit %s: %w", quoted(units.BytesSize(float64(c.memory.Memory))), err)
+	}
+	return forgetPeak(c.cgroup)
 }
 
 // wait waits for the program to end. If the kernel has killed any of its tree
@@ -279,15 +302,15 @@ func (c *container) watchOOM() {
 // oomError is nil unless the kernel killed for this cgroup's own limit. It
 // gives no number: with memory.oom.group the kernel counts its victim twice.
 func (c *container) oomError() error {
-	if c.memory == 0 {
+	if c.memory == nil {
 		return nil
 	}
 	hit, peak := exceeded(c.cgroup)
 	if !hit {
 		return nil
 	}
-	text := "memory limit of " + units.BytesSize(float64(c.memory)) + " exceeded, killed"
-	if peak > 0 {
+	text := "memory limit of " + units.BytesSize(float64(c.memory.Memory)) + " exceeded, killed"
+	if peak = min(peak, uint64(c.memory.Memory)); peak > 0 {
 		text += " (peak " + units.BytesSize(float64(peak)) + ")"
 	}
 	return errors.New(text)

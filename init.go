@@ -67,7 +67,7 @@ import (
 // initName is argv[0] of libcontainer's init, known to before_everything too.
 const initName = "contain-init"
 
-// reportFD is the write end of a pipe to contain: the first of libcontainer's
+// reportFD is one end of a socket pair, of which contain has the other: the first of libcontainer's
 // ExtraFiles. It is pid1's, and carries an error text if that cannot be executed.
 const reportFD = 3
 
@@ -88,14 +88,14 @@ func init() {
 // survives libcontainer's change of credentials and the exec of the program.
 //
 // contain may have died already, and getppid(2) cannot tell across PID
-// namespaces: the pipe whose read end only contain holds does.
+// namespaces: the socket whose other end only contain holds does.
 func dieWithParent() {
 	err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	if err != nil {
 		os.Exit(exitFailed)
 	}
-	pipe := []unix.PollFd{{Fd: reportFD}}
-	if _, err := unix.Poll(pipe, 0); err != nil || pipe[0].Revents&unix.POLLERR != 0 {
+	contain := []unix.PollFd{{Fd: reportFD}}
+	if n, err := unix.Poll(contain, 0); err != nil || n != 0 {
 		os.Exit(exitFailed)
 	}
 }

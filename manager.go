@@ -131,3 +131,18 @@ func exceeded(m cgroups.Manager) (hit bool, peak uint64) {
 	}
 	return hit, peak
 }
+
+// forgetPeak makes the peak of the cgroup's memory its present use, on v1. (v2
+// has no such thing before Linux 6.12, and needs none: see exceeded.)
+func forgetPeak(m cgroups.Manager) error {
+	if cgroups.IsCgroup2UnifiedMode() {
+		return nil
+	}
+	for _, counter := range []string{"memory.", "memory.memsw."} {
+		err := cgroups.WriteFile(m.Path("memory"), counter+"max_usage_in_bytes", "0")
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

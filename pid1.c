@@ -11,7 +11,7 @@
  *
  * What it inherits:
  *	fd 0-2	the program's
- *	fd 3	(PID1_REPORT) pipe to contain, which alone reads it
+ *	fd 3	(PID1_REPORT) socket to contain, which alone has the other end
  *	fd 4	(PID1_IMAGE) this code
  *	fd 5	(PID1_TASK) what to start: struct task and its strings
  * and the credentials, limits, namespaces and ignored signals of the program.
@@ -20,14 +20,16 @@
  *	1. asks to be killed with contain, and ends if contain has gone already;
  *	2. blocks all signals: from now on none is lost. (PID 1 is spared signals
  *	   it has no handler for, pid_namespaces(7), but blocked ones stay pending;)
- *	3. forks the program, which gets a session of its own, the signal mask of
+ *	3. reports READY and waits for contain's word: the memory limit is set now
+ *	   that libcontainer's big init is gone, and before the program is there;
+ *	4. forks the program, which gets a session of its own, the signal mask of
  *	   contain's caller and the system call filter;
- *	4. reports RUNNING, then passes each signal on, and reaps, until the program
+ *	5. reports RUNNING, then passes each signal on, and reaps, until the program
  *	   has ended: reports ENDED and ends, and the kernel kills what is left.
- * What it reports is one struct report a time, less than PIPE_BUF. Should the
+ * What it reports is one struct report a time. Should the
  * exec of the program fail, the forked child reports NOT_EXECUTED by itself.
  *
- * With task.direct it becomes the program instead of steps 3 and 4.
+ * With task.direct it becomes the program instead of steps 4 and 5.
  */
 #include "pid1.h"
 
@@ -217,6 +219,9 @@ ENTRY HERE void pid1_main(void)
 	sys(__NR_prctl, PR_SET_NAME, name, 0, 0);
 	sys(__NR_fcntl, PID1_REPORT, F_SETFD, FD_CLOEXEC, 0);
 
+	report(PID1_READY, 0);
+	if (sys(__NR_read, PID1_REPORT, name, 1, 0) != 1)
+		quit();
 	int program = start_program();
 	if (program < 0) {
 		report(PID1_NOT_EXECUTED, -program);

@@ -125,6 +125,7 @@ type pid1Report struct {
 }
 
 const (
+	pid1Ready       = C.PID1_READY
 	pid1Running     = C.PID1_RUNNING
 	pid1NotExecuted = C.PID1_NOT_EXECUTED
 	pid1Stopped     = C.PID1_STOPPED
@@ -141,7 +142,7 @@ func readReport(r io.Reader) (pid1Report, error) {
 	}
 	report := pid1Report{binary.LittleEndian.Uint32(b[:]), int32(binary.LittleEndian.Uint32(b[4:]))}
 	switch report.kind {
-	case pid1Running, pid1NotExecuted, pid1Stopped, pid1Ended:
+	case pid1Ready, pid1Running, pid1NotExecuted, pid1Stopped, pid1Ended:
 		return report, err
 	}
 	text, err := io.ReadAll(io.LimitReader(r, 4096))

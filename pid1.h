@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-enum { PID1_REPORT = 3, PID1_IMAGE = 4, PID1_TASK = 5 }; /* descriptors */
+/* Descriptors. PID1_REPORT is a socket: contain answers READY with one byte. */
+enum { PID1_REPORT = 3, PID1_IMAGE = 4, PID1_TASK = 5 };
 
 /* At the start of the file behind PID1_TASK. Then follow the filter, and strings,
  * each with its zero: paths to try, arguments, environment. */
@@ -20,10 +21,11 @@ struct task {
 #define PID1_TASK_MAX (64L << 20)
 
 enum {
-	PID1_RUNNING = 0x31444950, /* value: the program's pid */
-	PID1_NOT_EXECUTED,	   /* an errno */
-	PID1_STOPPED,		   /* a signal */
-	PID1_ENDED,		   /* a wait status */
+	PID1_READY = 0x31444950, /* wants to be told to start the program */
+	PID1_RUNNING,		 /* value: the program's pid */
+	PID1_NOT_EXECUTED,	 /* an errno */
+	PID1_STOPPED,		 /* a signal */
+	PID1_ENDED,		 /* a wait status */
 };
 
 struct report {

@@ -76,10 +76,11 @@ func runPID1(t *testing.T, direct bool, argv ...string) (reports []pid1Report) {
 		t.Fatal(err)
 	}
 	defer taskFile.Close()
-	r, w, err := os.Pipe()
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r, w := os.NewFile(uintptr(ends[0]), "contain"), os.NewFile(uintptr(ends[1]), "pid1")
 	defer r.Close()
 	runtime.LockOSThread() // it asks to die with this thread
 	defer runtime.UnlockOSThread()
@@ -100,6 +101,10 @@ func runPID1(t *testing.T, direct bool, argv ...string) (reports []pid1Report) {
 			return reports
 		} else if err != nil {
 			t.Fatal(err)
+		}
+		if report.kind == pid1Ready {
+			r.Write([]byte{0})
+			continue
 		}
 		reports = append(reports, report)
 	}

@@ -33,5 +33,16 @@ func TestMemoryBelowTheLimitIsFine(t *testing.T) {
 
 func TestMemoryLimitTooSmallToStart(t *testing.T) {
 	leavesNothing(t)
-	contain(t, "-chroot", rootfs(t), "-memory-limit", "1M", "--", "probe", "exit", "0").wantError(t, 125, `-memory-limit "1MiB": too small`)
+	contain(t, "-chroot", rootfs(t), "-memory-limit", "1023K", "--", "probe", "exit", "0").wantError(t, 125, `-memory-limit "1023KiB": too small`)
+}
+
+// The problem statement's own example has this limit.
+func TestMemoryLimitOfOneMegabyte(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for range 20 {
+		contain(t, "chroot", root, "--memory-limit", "1MB", "--", "probe", "exit", "7").want(t, 7, "")
+	}
+	contain(t, "chroot", root, "--memory-limit", "1MB", "--", "probe", "hog", "2"+mega).
+		wantError(t, 137, "memory limit of 1MiB exceeded, killed")
 }
