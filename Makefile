@@ -6,14 +6,13 @@ export CGO_ENABLED = 1
 
 HOSTARCH := $(shell go env GOHOSTARCH 2>/dev/null)
 GOARCH   ?= $(HOSTARCH)
-export GOARCH
+export GOARCH CC
 # The C compiler, and the name of the binary, when building for another machine.
 ifneq ($(GOARCH),$(HOSTARCH))
-export CC := $(or $(CC_$(GOARCH)),aarch64-linux-gnu-gcc)
-CONTAIN   := contain-$(GOARCH)
+CC      := aarch64-linux-gnu-gcc
+CONTAIN := contain-$(GOARCH)
 else
-export CC := cc
-CONTAIN   := contain
+CONTAIN := contain
 endif
 
 GIT     := git -c safe.directory='*'
@@ -35,14 +34,14 @@ build: deps
 	$(GOBUILD) -o $(CONTAIN) .
 
 deps:
-	@$(SUDO) test/deps go $(CC) ip
+	@test/deps go $(CC)
 
 probe: deps
 	@mkdir -p $(BUILD)
 	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/probe test/probe/probe.c
 
 demo: build
-	@$(SUDO) test/deps busybox unshare
+	@test/deps busybox unshare ip
 	@$(SUDO) test/demo "$(CURDIR)/contain"
 
 test: unit integration
@@ -52,7 +51,7 @@ unit: deps
 
 # Every promise on the real binary, as root, in namespaces of the tests' own.
 integration: build probe
-	@$(SUDO) test/deps taskset
+	@test/deps taskset
 	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test
 
@@ -66,16 +65,16 @@ test-vm: build probe
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation,
 # which has no openat2 (QEMU 7.2) and so cannot run those of rootfs and program.
-test-arm64:
+test-arm64: build
 	$(MAKE) build GOARCH=arm64
-	@$(SUDO) test/deps qemu-aarch64-static
+	@test/deps qemu-aarch64-static
 	GOARCH=arm64 CC=aarch64-linux-gnu-gcc go test -count=1 -exec qemu-aarch64-static \
 	-tags netgo,osusergo -ldflags '-linkmode=external -extldflags "-static"' -skip 'Rootfs|CheckProgram' .
 	test "$$(qemu-aarch64-static ./contain-arm64 -h)" = "$$(./contain -h)"
 	qemu-aarch64-static ./contain-arm64 -version
 
 lint: deps
-	@$(SUDO) test/deps shellcheck mandoc
+	@test/deps shellcheck mandoc
 	test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
 	go vet ./...
 	go mod tidy -diff

@@ -83,6 +83,9 @@ func checkCgroup2(need []string) (cgroupHost, error) {
 	if err != nil {
 		return h, fmt.Errorf("find contain's own cgroup: %w", err)
 	}
+	if strings.HasPrefix(own[""], "/..") {
+		return h, errors.New("contain's own cgroup is outside of its cgroup namespace")
+	}
 	h.own = filepath.Join(cgroup2Root, own[""])
 	h.parent = filepath.Join(cgroup2Root, path.Dir(own[""]))
 	if systemd.IsRunningSystemd() && !delegated(h.parent) {
@@ -146,7 +149,7 @@ func missingController(dir string, need []string) error {
 		if has(dir, "cgroup.controllers", controller) {
 			continue
 		}
-		for dir != cgroup2Root {
+		for len(dir) > len(cgroup2Root) {
 			if dir = filepath.Dir(dir); has(dir, "cgroup.controllers", controller) {
 				return notEnabled(dir, controller)
 			}

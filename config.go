@@ -47,7 +47,7 @@ type host struct {
 	ipv6     bool // the kernel has IPv6
 	umask    uint32
 	coreHard uint64 // the caller's RLIMIT_CORE, hard
-	affinity unix.CPUSet
+	affinity unix.CPUSetDynamic
 	home     string // of user 0 in the rootfs
 	bridge   bridge
 }
@@ -147,6 +147,7 @@ func sysctls(opts options, h host) map[string]string {
 	for _, a := range opts.address {
 		if a.Addr().Is6() {
 			return map[string]string{
+				"net.ipv6.conf.default.disable_ipv6":     "0",
 				"net.ipv6.conf.default.accept_ra":        "0",
 				"net.ipv6.conf.default.accept_redirects": "0",
 				"net.ipv6.conf.default.autoconf":         "0",

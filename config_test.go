@@ -254,6 +254,7 @@ func TestConfigCgroup(t *testing.T) {
 func TestConfigSysctls(t *testing.T) {
 	off := map[string]string{"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 	quiet := map[string]string{
+		"net.ipv6.conf.default.disable_ipv6":     "0",
 		"net.ipv6.conf.default.accept_ra":        "0",
 		"net.ipv6.conf.default.accept_redirects": "0",
 		"net.ipv6.conf.default.autoconf":         "0",

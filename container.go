@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -44,11 +45,15 @@ func init() {
 // createContainer makes the state entry of a container with a new id. Its undo
 // is destroy.
 func createContainer(opts options, h host) (*container, error) {
+	stateDir, err := filepath.Abs(opts.stateDir)
+	if err != nil {
+		return nil, fmt.Errorf("-state-dir %s: %w", quoted(opts.stateDir), err)
+	}
 	const tries = 10
 	for try := 1; ; try++ {
 		id := newID()
 		config := newConfig(id, opts, h)
-		lib, err := libcontainer.Create(opts.stateDir, id, config)
+		lib, err := libcontainer.Create(stateDir, id, config)
 		if errors.Is(err, libcontainer.ErrExist) && try < tries {
 			continue
 		} else if err != nil {
@@ -56,7 +61,7 @@ func createContainer(opts options, h host) (*container, error) {
 		}
 		c := &container{id: id, lib: lib, memory: memoryLimit(opts, h.cgroup), argv: opts.argv, home: h.home, direct: !opts.init}
 		if err := c.takeCgroup(config.Cgroups, h.cgroup); err != nil {
-			return nil, errors.Join(err, c.destroy())
+			return nil, then(err, c.destroy())
 		}
 		return c, nil
 	}
@@ -95,7 +100,7 @@ func newID() string {
 // the main thread, see PDEATHSIG in main.go. The program gets the affinity, or if
 // that is nil every CPU of its cgroup: libcontainer resets it. Its undo is in
 // destroy.
-func (c *container) start(affinity *unix.CPUSet) error {
+func (c *container) start(affinity unix.CPUSetDynamic) error {
 	p, err := c.newProcess()
 	if err != nil {
 		return err
@@ -114,7 +119,7 @@ func (c *container) start(affinity *unix.CPUSet) error {
 	}
 	pid, err := p.Pid()
 	if err == nil {
-		err = unix.SchedSetaffinity(pid, affinity)
+		err = unix.SchedSetaffinityDynamic(pid, affinity)
 	}
 	if err != nil {
 		return fmt.Errorf("set CPU affinity: %w", err)
@@ -237,7 +242,7 @@ func (c *container) limitMemory() error {
 }
 
 // wait waits for the program to end. If the kernel has killed any of its tree
-// for want of memory, that is how the program ended, and the error says so.
+// for the memory limit, that is how the program ended, and the error says so.
 func (c *container) wait() (status, error) {
 	ending, reported, err := c.follow()
 	if err != nil {
@@ -248,13 +253,14 @@ func (c *container) wait() (status, error) {
 	if state == nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)
 	}
-	if err := c.oomError(); err != nil {
-		return status{signal: unix.SIGKILL}, err
+	own, oom := c.oomError()
+	if own {
+		return status{signal: unix.SIGKILL}, oom
 	}
 	if !reported { // killed from outside, with its init
 		ending = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
 	}
-	return statusOfWait(ending), nil
+	return statusOfWait(ending), oom
 }
 
 // follow does what the program's init reports until it reports the end: when
@@ -289,7 +295,7 @@ func (c *container) watchOOM() {
 	go func() {
 		for range notice {
 			for range 100 {
-				if hit, _ := exceeded(c.cgroup); hit {
+				if readOOM(c.cgroup).own {
 					c.killAll()
 					return
 				}
@@ -299,21 +305,25 @@ func (c *container) watchOOM() {
 	}()
 }
 
-// oomError is nil unless the kernel killed for this cgroup's own limit. It
-// gives no number: with memory.oom.group the kernel counts its victim twice.
-func (c *container) oomError() error {
+// oomError says that the kernel has killed for want of memory, and whether for
+// the container's own limit; nil if it has not. It gives no number of kills:
+// with memory.oom.group the kernel counts its victim twice.
+func (c *container) oomError() (own bool, err error) {
 	if c.memory == nil {
-		return nil
+		return false, nil
 	}
-	hit, peak := exceeded(c.cgroup)
-	if !hit {
-		return nil
+	oom := readOOM(c.cgroup)
+	switch {
+	case !oom.killed:
+		return false, nil
+	case !oom.own:
+		return false, errors.New("the kernel killed for want of memory, but not for this -memory-limit: for a limit around it, or the host's own")
 	}
 	text := "memory limit of " + units.BytesSize(float64(c.memory.Memory)) + " exceeded, killed"
-	if peak = min(peak, uint64(c.memory.Memory)); peak > 0 {
+	if peak := min(oom.peak, uint64(c.memory.Memory)); peak > 0 {
 		text += " (peak " + units.BytesSize(float64(peak)) + ")"
 	}
-	return errors.New(text)
+	return true, errors.New(text)
 }
 
 // destroy kills what is left of the container and removes its cgroup and state

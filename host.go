@@ -51,7 +51,15 @@ func checkHost(opts options) (h host, err error) {
 			return h, err
 		}
 	}
-	return h, h.readCaller()
+	if err := h.readCaller(); err != nil {
+		return h, err
+	}
+	for _, a := range opts.address {
+		if a.Addr().Is6() && !h.ipv6 {
+			return h, fmt.Errorf("-network-address %s: this kernel has no IPv6, or it is switched off", quoted(a.String()))
+		}
+	}
+	return h, nil
 }
 
 // readCaller reads what the program inherits from contain's caller.
@@ -65,7 +73,8 @@ func (h *host) readCaller() error {
 		return fmt.Errorf("getrlimit: %w", err)
 	}
 	h.coreHard = core.Max
-	if err := unix.SchedGetaffinity(0, &h.affinity); err != nil {
+	h.affinity = unix.NewCPUSet(maxCPU + 1)
+	if err := unix.SchedGetaffinityDynamic(0, h.affinity); err != nil {
 		return fmt.Errorf("sched_getaffinity: %w", err)
 	}
 	return nil
@@ -73,11 +82,11 @@ func (h *host) readCaller() error {
 
 // inheritedAffinity is the caller's CPU affinity, which the program inherits
 // unless it is given CPUs of its own: then nil.
-func (h *host) inheritedAffinity(opts options) *unix.CPUSet {
+func (h *host) inheritedAffinity(opts options) unix.CPUSetDynamic {
 	if opts.cpus != nil {
 		return nil
 	}
-	return &h.affinity
+	return h.affinity
 }
 
 // checkStdio refuses descriptors that would let the program out: through a

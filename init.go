@@ -5,6 +5,7 @@ package main
 
 /*
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +27,26 @@ static void keep(void) {
 
 // Runs before nsexec, libcontainer's own constructor: that one takes over the
 // process whenever _LIBCONTAINER_INITPIPE is set, so a caller's environment
-// must not be able to set it. argv[0] tells the re-exec from the user.
+// must not be able to set it. argv[0] tells the re-exec from the user; it is
+// read from /proc because musl gives constructors no arguments.
 __attribute__((constructor(101)))
-static void before_everything(int argc, char **argv) {
+static void before_everything(void) {
+	char name[32] = "";
+	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		ssize_t n = read(fd, name, sizeof name - 1);
+		(void)n;
+		close(fd);
+	}
 	for (int sig = 1; sig <= 64; sig++) {
 		struct sigaction sa;
 		if (sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
 			ignored_at_start |= 1ULL << (sig - 1);
 	}
 	sigprocmask(SIG_SETMASK, NULL, &blocked_at_start);
-	if (argc > 0 && strcmp(argv[0], "contain-keeper") == 0)
+	if (strcmp(name, "contain-keeper") == 0)
 		keep();
-	if (argc < 1 || strcmp(argv[0], "contain-init") != 0)
+	if (strcmp(name, "contain-init") != 0)
 		unsetenv("_LIBCONTAINER_INITPIPE");
 }
 

@@ -116,25 +116,20 @@ func runProgram(opts options) (st status, err error) {
 	if err != nil {
 		return statusOf(err), err
 	}
-	defer func() {
-		if undo := c.destroy(); err == nil {
-			err = undo
-		} else if undo != nil {
-			err = fmt.Errorf("%w; then: %w", err, undo)
-		}
-	}()
+	defer func() { err = then(err, c.destroy()) }()
 	stop := c.abortOn(sigs)
 	err = c.start(h.inheritedAffinity(opts))
-	if sig, ok := stop(); ok {
+	sig, aborted := stop()
+	if err == nil && !aborted {
+		err = c.connect(opts.address, h.bridge)
+	}
+	if !aborted {
+		sig, aborted = sigs.pending() // it may be why there is an error
+	}
+	if aborted {
 		return status{signal: sig}, nil
 	} else if err != nil {
 		return statusOf(err), err
-	}
-	if err := c.connect(opts.address, h.bridge); err != nil {
-		return statusOf(err), err
-	}
-	if sig, ok := sigs.pending(); ok {
-		return status{signal: sig}, nil
 	}
 	if err := c.exec(); err != nil {
 		return statusOf(err), err

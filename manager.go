@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"unsafe"
 
 	"github.com/opencontainers/cgroups"
@@ -40,7 +41,8 @@ func newCgroup2(id string, h cgroupHost, config *cgroups.Cgroup) (cgroups.Manage
 	}
 	m := &cgroup2{Manager: limits, dir: dir, host: h}
 	if h.slice != "" {
-		m.scope = &scope{unit: "contain-" + id + ".scope", slice: h.slice, dir: filepath.Dir(dir)}
+		controllers := strings.Fields(strings.ReplaceAll(h.enable, "+", ""))
+		m.scope = &scope{unit: "contain-" + id + ".scope", slice: h.slice, dir: filepath.Dir(dir), controllers: controllers}
 	}
 	return m, nil
 }
@@ -74,7 +76,7 @@ func (m *cgroup2) Destroy() error {
 	_ = m.kill() // gone already, or too old a kernel: then there is init's death
 	err := cgroups.RemovePath(m.dir)
 	if m.scope != nil {
-		err = errors.Join(err, m.scope.stop())
+		err = then(err, m.scope.stop())
 	}
 	return err
 }
@@ -104,36 +106,40 @@ func managerOf(lib *libcontainer.Container) (*cgroups.Manager, error) {
 	return (*cgroups.Manager)(unsafe.Pointer(field.UnsafeAddr())), nil
 }
 
-// exceeded tells whether the cgroup hit its memory limit and the kernel killed
-// for that, and the most memory that it has used, in bytes: 0 where the kernel
-// does not say (v2 before 5.19). A kill for the limit of a cgroup around this
-// one, or for the host's own want of memory, is none.
-func exceeded(m cgroups.Manager) (hit bool, peak uint64) {
+// oomReport is what a cgroup says about its want of memory.
+type oomReport struct {
+	killed bool   // the kernel has killed a process of it for that
+	own    bool   // for its own limit, not that of a cgroup around it or the host's
+	peak   uint64 // the most memory it has used, bytes; 0: unknown (v2 before 5.19)
+}
+
+func readOOM(m cgroups.Manager) (r oomReport) {
 	kills, err := m.OOMKillCount()
 	if err != nil || kills == 0 {
-		return false, 0
+		return r
 	}
+	r.killed = true
 	dir := m.Path("memory")
 	if cgroups.IsCgroup2UnifiedMode() {
 		n, err := fscommon.GetValueByKey(dir, "memory.events", "oom")
-		hit = err == nil && n > 0
+		r.own = err == nil && n > 0
 	} else {
 		// memory.failcnt stays 0 in new kernels (6.18). Charges come in batches:
 		// the peak need not be the limit to the byte.
 		for _, counter := range []string{"memory.", "memory.memsw."} {
 			limit, err1 := fscommon.GetCgroupParamUint(dir, counter+"limit_in_bytes")
 			most, err2 := fscommon.GetCgroupParamUint(dir, counter+"max_usage_in_bytes")
-			hit = hit || err1 == nil && err2 == nil && most >= limit-limit/8
+			r.own = r.own || err1 == nil && err2 == nil && most >= limit-limit/8
 		}
 	}
 	if stats, err := m.Stats(&cgroups.StatsOptions{Controllers: cgroups.Memory}); err == nil {
-		peak = stats.MemoryStats.Usage.MaxUsage
+		r.peak = stats.MemoryStats.Usage.MaxUsage
 	}
-	return hit, peak
+	return r
 }
 
 // forgetPeak makes the peak of the cgroup's memory its present use, on v1. (v2
-// has no such thing before Linux 6.12, and needs none: see exceeded.)
+// has no such thing before Linux 6.12, and needs none: see readOOM.)
 func forgetPeak(m cgroups.Manager) error {
 	if cgroups.IsCgroup2UnifiedMode() {
 		return nil

@@ -162,33 +162,35 @@ func createVeth(id string, b bridge, ns netns.NsHandle) error {
 	attrs.Name = hostVeth
 	attrs.MTU = b.mtu
 	attrs.Flags = net.FlagUp
-	attrs.HardwareAddr = mac(0xfe, id)
+	attrs.HardwareAddr = hostMAC
 	link := &netlink.Veth{
 		LinkAttrs:        attrs,
 		PeerName:         contVeth,
-		PeerHardwareAddr: mac(0x02, id),
+		PeerHardwareAddr: mac(id),
 		PeerNamespace:    netlink.NsFd(ns),
 	}
 	if err := netlink.LinkAdd(link); err != nil {
 		return fmt.Errorf("make veth %s: %w", hostVeth, err)
 	}
 	if err := netlink.LinkSetMasterByIndex(link, b.index); err != nil {
-		if undo := netlink.LinkDel(link); undo != nil {
-			err = errors.Join(err, fmt.Errorf("remove it again: %w", undo))
-		}
-		return fmt.Errorf("attach veth %s to bridge %s: %w", hostVeth, b.name, err)
+		err = fmt.Errorf("attach veth %s to bridge %s: %w", hostVeth, b.name, err)
+		return then(err, netlink.LinkDel(link))
 	}
 	return nil
 }
 
-// mac returns a unicast, locally administered hardware address (bit 1 set, bit
-// 0 clear in the first byte, IEEE 802) derived from id. The host ends begin
-// with fe: a bridge without an address of its own takes the lowest of its
-// ports' (br_stp_recalculate_bridge_id), which must not come and go with runs.
-func mac(first byte, id string) net.HardwareAddr {
+// hostMAC is the hardware address of every host end. A bridge without an address
+// of its own takes the lowest of its ports' (br_stp_recalculate_bridge_id); were
+// the ports' different, it would change as programs come and go, and their
+// neighbours would lose the gateway. Ports may share an address (br_fdb.c).
+var hostMAC = net.HardwareAddr{0xfe, 0x63, 0, 0, 0, 1}
+
+// mac returns the hardware address of the program's end, unicast and locally
+// administered (IEEE 802: bit 1 of the first byte set, bit 0 clear), from id.
+func mac(id string) net.HardwareAddr {
 	var b [4]byte
 	hex.Decode(b[:], []byte(id))
-	return net.HardwareAddr{first, 0x63, b[0], b[1], b[2], b[3]} // 0x63: c, for contain
+	return net.HardwareAddr{0x02, 0x63, b[0], b[1], b[2], b[3]} // 0x63: c, for contain
 }
 
 // configureVeth sets up eth0 inside ns: addresses, link, default routes. The

@@ -129,20 +129,19 @@ func TestMakeBridge(t *testing.T) {
 func TestMAC(t *testing.T) {
 	seen := map[string]bool{}
 	for _, id := range []string{"00000000", "0a1b2c3d", "ffffffff", newID(), newID()} {
-		for _, first := range []byte{0xfe, 0x02} {
-			got := mac(first, id)
-			want := fmt.Sprintf("%02x:63:%s:%s:%s:%s", first, id[:2], id[2:4], id[4:6], id[6:])
-			if got.String() != want {
-				t.Errorf("mac(%#x, %q) = %v, want %s", first, id, got, want)
-			}
-			if got[0]&1 != 0 || got[0]&2 == 0 {
-				t.Errorf("%v is not unicast and locally administered", got)
-			}
-			seen[got.String()] = true
+		got := mac(id)
+		if want := fmt.Sprintf("02:63:%s:%s:%s:%s", id[:2], id[2:4], id[4:6], id[6:]); got.String() != want {
+			t.Errorf("mac(%q) = %v, want %s", id, got, want)
 		}
+		seen[got.String()] = true
 	}
-	if len(seen) != 10 {
-		t.Errorf("%d different addresses of 10", len(seen))
+	if len(seen) != 5 {
+		t.Errorf("%d different addresses of 5", len(seen))
+	}
+	for _, a := range []net.HardwareAddr{mac("ffffffff"), hostMAC} {
+		if a[0]&1 != 0 || a[0]&2 == 0 {
+			t.Errorf("%v is not unicast and locally administered", a)
+		}
 	}
 }
 

@@ -225,10 +225,12 @@ const (
 	elfMaxInterp = 4096                // PATH_MAX
 )
 
-var elfMachine = map[string]uint16{"amd64": 62, "arm64": 183}
+var (
+	elfMachine   = map[string]uint16{"amd64": 62, "arm64": 183}
+	elfMachine32 = map[string]uint16{"amd64": 3, "arm64": 40}
+)
 
-// checkELF compares the file with the machine and finds its loader. Files of
-// the other word size are left to the kernel.
+// checkELF compares the file with the machine and finds its loader.
 func checkELF(root *rootfs, f *os.File, file string) error {
 	var h struct {
 		Ident                            [16]byte
@@ -248,7 +250,7 @@ func checkELF(root *rootfs, f *os.File, file string) error {
 	switch {
 	case err != nil:
 		return broken("the file is cut short")
-	case h.Ident[4] != elfClass64 && runtime.GOARCH == "amd64" && h.Machine == 3:
+	case h.Ident[4] != elfClass64 && h.Machine == elfMachine32[runtime.GOARCH]:
 		return cannotExec("program %s: is a 32-bit program, which the system call filter does not allow", quoted(file))
 	case h.Ident[4] != elfClass64, h.Ident[5] != elfLittle, h.Machine != elfMachine[runtime.GOARCH]:
 		return broken("built for another machine than " + runtime.GOARCH)

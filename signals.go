@@ -8,10 +8,11 @@ package main
 #include <signal.h>
 #include <unistd.h>
 
-// os/signal never delivers two signals. SIGPROF ends in the runtime's profiler
-// (runtime.sighandler), and 34, glibc's SIGRTMIN, is left to C libraries that
-// use it themselves (runtime/sigtab_linux_generic.go), so that its default
-// action would end contain. A C handler writes both to a pipe.
+// os/signal does not do for some signals. SIGPROF ends in the runtime's profiler
+// (runtime.sighandler); 34, glibc's SIGRTMIN, is left to C libraries that use it
+// themselves (runtime/sigtab_linux_generic.go), so that its default action would
+// end contain; and the other real-time signals are queued by the kernel, but
+// kept as one bit each by the runtime. A C handler writes them to a pipe.
 static int note_fd = -1;
 
 static void note(int sig) {
@@ -52,26 +53,29 @@ type signals struct {
 // stay ignored, here and in the program (ignoreAsCaller).
 //
 // The buffer is larger than any caller's burst: the runtime drops a signal
-// when the channel is full.
+// when the channel is full. Of one that comes again before it was delivered the
+// kernel keeps one, as for any process; real-time signals are all kept.
 func catchSignals() *signals {
 	s := &signals{caught: make(chan os.Signal, 1024)}
 	var noted []unix.Signal
+	var notified []os.Signal
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		switch {
 		case sig == unix.SIGKILL || sig == unix.SIGSTOP || sig == unix.SIGCHLD || sig == unix.SIGURG:
 		case ignoredByCaller(sig):
 			signal.Ignore(sig) // for the runtime may have taken it
-		case sig == unix.SIGPROF || sig == sigRTMin:
+		case sig == unix.SIGPROF || sig >= sigRTMin:
 			noted = append(noted, sig)
 		default:
-			signal.Notify(s.caught, sig)
+			notified = append(notified, sig)
 		}
 	}
+	signal.Notify(s.caught, notified...)
 	s.catchInC(noted)
 	return s
 }
 
-// catchInC catches the signals that os/signal never sees. Where no pipe is to
+// catchInC catches the signals that are not for os/signal. Where no pipe is to
 // be had for it they keep their default actions.
 func (s *signals) catchInC(sigs []unix.Signal) {
 	r, w, err := os.Pipe()

@@ -51,6 +51,18 @@ func (e *hintError) Unwrap() error { return e.err }
 
 func withHint(err error, hint string) error { return &hintError{err, hint} }
 
+// then adds to an error what went wrong in undoing things after it; either may
+// be nil. (errors.Join would make two lines of them.)
+func then(err, undo error) error {
+	switch {
+	case err == nil:
+		return undo
+	case undo == nil:
+		return err
+	}
+	return fmt.Errorf("%w; then: %w", err, undo)
+}
+
 // statusOf maps an error of contain's own to the status it ends with.
 func statusOf(err error) status {
 	var e *exitError

@@ -21,9 +21,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -36,11 +38,13 @@ const systemdTimeout = 30 * time.Second
 
 // scope is a transient unit of systemd's and its keeper.
 type scope struct {
-	unit   string // NAME.scope
-	slice  string // the unit it is made in
-	dir    string // its cgroup
-	keeper *exec.Cmd
-	hold   *os.File // the keeper ends when this is closed
+	unit  string // NAME.scope
+	slice string // the unit it is made in
+	dir   string // its cgroup
+
+	controllers []string // to delegate
+	keeper      *exec.Cmd
+	hold        *os.File // the keeper ends when this is closed
 }
 
 // start makes the scope, with the keeper in it. Its undo is stop.
@@ -52,8 +56,9 @@ func (s *scope) start() error {
 	properties := []dbus.Property{
 		dbus.PropDescription("contain"),
 		dbus.PropSlice(s.slice),
-		property("DelegateControllers", []string{"cpuset", "memory", "pids"}),
+		property("DelegateControllers", s.controllers),
 		property("PIDs", []uint32{uint32(pid)}),
+		property("TasksMax", uint64(math.MaxUint64)), // or it is the manager's default
 		property("DefaultDependencies", false),
 		property("CollectMode", "inactive-or-failed"),
 	}
@@ -82,6 +87,7 @@ func (s *scope) startKeeper() error {
 	defer r.Close()
 	s.hold = w
 	s.keeper = &exec.Cmd{Path: "/proc/self/exe", Args: []string{"contain-keeper"}, Env: []string{}, Dir: "/", Stdin: r}
+	s.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // away from the terminal's Ctrl-C
 	return s.keeper.Start()
 }
 
@@ -102,7 +108,7 @@ func (s *scope) stop() error {
 	if errors.As(err, &e) && e.Name == "org.freedesktop.systemd1.NoSuchUnit" {
 		err = nil // the end of the keeper was enough
 	}
-	return errors.Join(err, cgroups.RemovePath(s.dir))
+	return then(err, cgroups.RemovePath(s.dir))
 }
 
 func property(name string, value any) dbus.Property {

@@ -332,6 +332,7 @@ func start(t *testing.T, args ...string) *process {
 func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd}
+	cmd.WaitDelay = patience // for what holds the pipes after the end
 	if cmd.Stdout == nil {
 		cmd.Stdout = &p.stdout
 	}
@@ -414,11 +415,7 @@ func without(a, b []string) []string {
 }
 
 func hostState(t *testing.T) (state []string) {
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range links {
+	for _, l := range linkList(t) {
 		state = append(state, "link "+l.Attrs().Name)
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -475,6 +472,20 @@ var containerCgroup = regexp.MustCompile(`/contain-[0-9a-f]{8}(\.scope)?(/|\n|$)
 func contained(file string) bool {
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
 	return err == nil && inTests(string(text))
+}
+
+// linkList returns all links of the tests' network namespace.
+func linkList(t *testing.T) []netlink.Link {
+	t.Helper()
+	for {
+		links, err := netlink.LinkList()
+		if err == nil {
+			return links
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) { // another came or went
+			t.Fatal(err)
+		}
+	}
 }
 
 // cgroupDirs returns the cgroups of the tests' containers, in every hierarchy.

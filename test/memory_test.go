@@ -1,8 +1,13 @@
 package test
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/opencontainers/cgroups"
 )
 
 const mega = "000000"
@@ -45,4 +50,41 @@ func TestMemoryLimitOfOneMegabyte(t *testing.T) {
 	}
 	contain(t, "chroot", root, "--memory-limit", "1MB", "--", "probe", "hog", "2"+mega).
 		wantError(t, 137, "memory limit of 1MiB exceeded, killed")
+}
+
+// A kill for the limit of a cgroup around contain's is told as what it is.
+func TestKillForALimitAround(t *testing.T) {
+	if underSystemd() {
+		t.Skip("needs cgroups that are the tests' own")
+	}
+	leavesNothing(t)
+	own, err := cgroups.GetOwnCgroupPath("memory")
+	box, caller, limit := filepath.Join(own, "box"), "box", "memory.limit_in_bytes"
+	if unified() {
+		own, err = filepath.Dir(ownCgroup2(t)), nil
+		box, caller, limit = filepath.Join(own, "box"), "box/caller", "memory.max"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller = filepath.Join(own, caller)
+	if err := os.MkdirAll(caller, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cgroups.RemovePath(box); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := cgroups.WriteFile(box, limit, "60"+mega); err != nil {
+		t.Fatal(err)
+	}
+	if unified() {
+		if err := cgroups.WriteFile(box, "cgroup.subtree_control", "+memory +pids"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("sh", "-c", `echo 0 > "$0"/cgroup.procs && exec "$@"`, caller,
+		containPath, "-chroot", rootfs(t), "-memory-limit", "1G", "--", "probe", "hog", "200"+mega)
+	startCommand(t, cmd).wait(t).wantError(t, 137, "not for this -memory-limit")
 }

@@ -91,18 +91,41 @@ func TestHostEndIsAPortOfTheBridgeWhileTheProgramRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ports := 0
-	for _, l := range links {
+	for _, l := range linkList(t) {
 		if l.Attrs().MasterIndex == bridge.Attrs().Index && regexp.MustCompile(`^ctn[0-9a-f]{8}$`).MatchString(l.Attrs().Name) {
 			ports++
 		}
 	}
 	if ports != 1 {
 		t.Errorf("%d ports of the bridge are host ends, want 1", ports)
+	}
+}
+
+// A bridge without an address of its own takes one from its ports. It must not
+// change under the programs that have it for a gateway.
+func TestBridgeKeepsItsHardwareAddress(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	if err := makeBridge("br-bare", "172.20.0.1/24"); err != nil {
+		t.Fatal(err)
+	}
+	removeBridge(t, "br-bare")
+	seen := map[string]bool{}
+	first := start(t, "-chroot", root, "-bridge", "br-bare", "-network-address", "172.20.0.2/24", "--", "probe", "wait")
+	first.waitLine(t, "ready")
+	for range 6 {
+		for _, verb := range [][]string{{"exit", "0"}, {"addrs"}} {
+			contain(t, append([]string{"-chroot", root, "-bridge", "br-bare", "-network-address", "172.20.0.3/24", "--", "probe"}, verb...)...)
+			link, err := netlink.LinkByName("br-bare")
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[link.Attrs().HardwareAddr.String()] = true
+		}
+	}
+	if len(seen) != 1 {
+		t.Errorf("the bridge has had the addresses %v", seen)
 	}
 }
 

@@ -63,6 +63,18 @@ func TestSignalDuringTheStart(t *testing.T) {
 	t.Logf("%d ended before the program had a handler, %d programs got it", before, after)
 }
 
+// Real-time signals are queued, not merged.
+func TestBurstOfRealTimeSignals(t *testing.T) {
+	leavesNothing(t)
+	const count = 300
+	p := start(t, "-chroot", rootfs(t), "--", "probe", "signals", itoa(count))
+	p.waitLine(t, "ready")
+	for range count {
+		p.signal(t, 40)
+	}
+	p.wait(t).want(t, 0, "ready\n"+strings.Repeat("40\n", count))
+}
+
 // The program is not PID 1: default actions work.
 func TestDefaultActions(t *testing.T) {
 	leavesNothing(t)
