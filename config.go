@@ -18,6 +18,9 @@ import (
 // that a fork bomb ends with EAGAIN inside and the host stays usable.
 const pidsLimit = 4096
 
+// sigPending is how many signals may be queued for the program.
+const sigPending = 4096
+
 // capabilities are Docker's default set less MKNOD and AUDIT_WRITE. NET_RAW is
 // there because a ping with file capabilities fails to execute without it.
 var capabilities = []string{
@@ -41,15 +44,16 @@ var readonlyPaths = []string{
 // host is what the configuration depends on beside the options: facts about
 // this machine and about contain's caller, read before anything is changed.
 type host struct {
-	rootfs   *rootfs
-	cpus     hostCPUs
-	cgroup   cgroupHost
-	ipv6     bool // the kernel has IPv6
-	umask    uint32
-	coreHard uint64 // the caller's RLIMIT_CORE, hard
-	affinity unix.CPUSetDynamic
-	home     string // of user 0 in the rootfs
-	bridge   bridge
+	rootfs      *rootfs
+	cpus        hostCPUs
+	cgroup      cgroupHost
+	ipv6        bool // the kernel has IPv6
+	umask       uint32
+	coreHard    uint64 // the caller's RLIMIT_CORE, hard
+	pendingHard uint64 // and RLIMIT_SIGPENDING
+	affinity    unix.CPUSetDynamic
+	home        string // of user 0 in the rootfs
+	bridge      bridge
 }
 
 // newConfig returns what libcontainer must do for opts on this host. The
@@ -70,9 +74,13 @@ func newConfig(id string, opts options, h host) *configs.Config {
 		ReadonlyPaths:   readonlyPaths,
 		Capabilities:    &configs.Capabilities{Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
 		NoNewPrivileges: true,
-		// Exactly 1 is the kernel's word for "no core file, and no core_pattern
-		// program on the host either" (fs/coredump.c).
-		Rlimits:  []configs.Rlimit{{Type: unix.RLIMIT_CORE, Soft: min(1, h.coreHard), Hard: min(1, h.coreHard)}},
+		Rlimits: []configs.Rlimit{
+			// Exactly 1 is the kernel's word for "no core file, and no core_pattern
+			// program on the host either" (fs/coredump.c).
+			{Type: unix.RLIMIT_CORE, Soft: min(1, h.coreHard), Hard: min(1, h.coreHard)},
+			// Queued signals are counted by user, together with the host's root.
+			{Type: unix.RLIMIT_SIGPENDING, Soft: min(sigPending, h.pendingHard), Hard: min(sigPending, h.pendingHard)},
+		},
 		Networks: []*configs.Network{{Type: "loopback"}},
 		Sysctl:   sysctls(opts, h),
 		Cgroups:  cgroupConfig(id, opts, h.cgroup),

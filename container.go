@@ -263,24 +263,19 @@ func (c *container) wait() (status, error) {
 	return statusOfWait(ending), oom
 }
 
-// follow does what the program's init reports until it reports the end: when
-// the program stops, contain stops. SIGCONT, passed on, resumes both.
+// follow reads what the program's init reports until that is how the program
+// ended, or nothing more: it was killed.
 func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) {
-	for {
-		report, err := readReport(c.report)
-		switch {
-		case errors.Is(err, io.EOF):
-			return 0, false, nil
-		case err != nil:
-			return 0, false, err
-		case report.kind == pid1NotExecuted:
-			return 0, false, notExecuted(c.argv[0], unix.Errno(report.value))
-		case report.kind == pid1Ended:
-			return unix.WaitStatus(report.value), true, nil
-		case report.kind == pid1Stopped:
-			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
-		}
+	report, err := readReport(c.report)
+	switch {
+	case errors.Is(err, io.EOF):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	case report.kind == pid1NotExecuted:
+		return 0, false, notExecuted(c.argv[0], unix.Errno(report.value))
 	}
+	return unix.WaitStatus(report.value), true, nil
 }
 
 // watchOOM has the whole tree killed when the kernel kills any of it: a limit

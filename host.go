@@ -68,11 +68,13 @@ func (h *host) readCaller() error {
 	h.ipv6 = err == nil
 	h.umask = uint32(unix.Umask(0))
 	unix.Umask(int(h.umask))
-	var core unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_CORE, &core); err != nil {
-		return fmt.Errorf("getrlimit: %w", err)
+	for resource, hard := range map[int]*uint64{unix.RLIMIT_CORE: &h.coreHard, unix.RLIMIT_SIGPENDING: &h.pendingHard} {
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(resource, &limit); err != nil {
+			return fmt.Errorf("getrlimit: %w", err)
+		}
+		*hard = limit.Max
 	}
-	h.coreHard = core.Max
 	h.affinity = unix.NewCPUSet(maxCPU + 1)
 	if err := unix.SchedGetaffinityDynamic(0, h.affinity); err != nil {
 		return fmt.Errorf("sched_getaffinity: %w", err)

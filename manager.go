@@ -126,10 +126,11 @@ func readOOM(m cgroups.Manager) (r oomReport) {
 	} else {
 		// memory.failcnt stays 0 in new kernels (6.18). Charges come in batches:
 		// the peak need not be the limit to the byte.
+		const batch = 512 << 10
 		for _, counter := range []string{"memory.", "memory.memsw."} {
 			limit, err1 := fscommon.GetCgroupParamUint(dir, counter+"limit_in_bytes")
 			most, err2 := fscommon.GetCgroupParamUint(dir, counter+"max_usage_in_bytes")
-			r.own = r.own || err1 == nil && err2 == nil && most >= limit-limit/8
+			r.own = r.own || err1 == nil && err2 == nil && most+min(batch, limit/8) >= limit
 		}
 	}
 	if stats, err := m.Stats(&cgroups.StatsOptions{Controllers: cgroups.Memory}); err == nil {

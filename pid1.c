@@ -176,18 +176,14 @@ HERE static int start_program(void)
 	return pid;
 }
 
-/* reap waits for all that have ended or stopped, reports what is the
- * program's, and tells whether that has ended. */
+/* reap waits for all that have ended, and tells whether the program has: that it
+ * reports. */
 HERE static int reap(int program)
 {
 	int status, pid;
-	while ((pid = (int)sys(__NR_wait4, -1, &status, WNOHANG | WUNTRACED, 0)) > 0) {
+	while ((pid = (int)sys(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
 		if (pid != program)
 			continue;
-		if (WIFSTOPPED(status)) {
-			report(PID1_STOPPED, WSTOPSIG(status));
-			continue;
-		}
 		report(PID1_ENDED, status);
 		return 1;
 	}

@@ -128,7 +128,6 @@ const (
 	pid1Ready       = C.PID1_READY
 	pid1Running     = C.PID1_RUNNING
 	pid1NotExecuted = C.PID1_NOT_EXECUTED
-	pid1Stopped     = C.PID1_STOPPED
 	pid1Ended       = C.PID1_ENDED
 )
 
@@ -142,7 +141,7 @@ func readReport(r io.Reader) (pid1Report, error) {
 	}
 	report := pid1Report{binary.LittleEndian.Uint32(b[:]), int32(binary.LittleEndian.Uint32(b[4:]))}
 	switch report.kind {
-	case pid1Ready, pid1Running, pid1NotExecuted, pid1Stopped, pid1Ended:
+	case pid1Ready, pid1Running, pid1NotExecuted, pid1Ended:
 		return report, err
 	}
 	text, err := io.ReadAll(io.LimitReader(r, 4096))

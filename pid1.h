@@ -24,7 +24,6 @@ enum {
 	PID1_READY = 0x31444950, /* wants to be told to start the program */
 	PID1_RUNNING,		 /* value: the program's pid */
 	PID1_NOT_EXECUTED,	 /* an errno */
-	PID1_STOPPED,		 /* a signal */
 	PID1_ENDED,		 /* a wait status */
 };
 

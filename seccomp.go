@@ -42,12 +42,6 @@ var refusals = []refusal{
 	{number: unix.SYS_KEYCTL, errno: unix.EPERM},
 	{number: unix.SYS_ADD_KEY, errno: unix.EPERM},
 	{number: unix.SYS_REQUEST_KEY, errno: unix.EPERM},
-	// Packet rings are charged to no cgroup, and raw frames can configure IPv6 on
-	// the host. Virtual sockets know no network namespaces.
-	{number: unix.SYS_SOCKET, errno: unix.EPERM, mask: unix.AF_PACKET, equal: true},
-	{number: unix.SYS_SOCKET, errno: unix.EPERM, mask: unix.AF_VSOCK, equal: true},
-	// Two processes that trace each other's exit cannot be killed.
-	{number: unix.SYS_PTRACE, errno: unix.EPERM, arg: 3, mask: unix.PTRACE_O_TRACEEXIT},
 	// See also keepCoreLimit.
 	{number: unix.SYS_SETRLIMIT, mask: unix.RLIMIT_CORE, equal: true},
 	// Memory and parts of the kernel beyond any cgroup, of no use in here.
@@ -70,12 +64,16 @@ func syscallFilter() []unix.SockFilter {
 	}
 	if runtime.GOARCH == "amd64" {
 		const x32 = 0x40000000
-		f = append(f, load(offNumber), jump(unix.BPF_JGE, x32, 0, 1), answer(unix.SECCOMP_RET_KILL_PROCESS))
+		// -1 is how a tracer skips a call.
+		f = append(f, load(offNumber), skipIfEqual(0xffffffff, 2),
+			jump(unix.BPF_JGE, x32, 0, 1), answer(unix.SECCOMP_RET_KILL_PROCESS))
 	}
 	for _, r := range refusals {
 		f = append(f, r.code()...)
 	}
 	f = append(f, keepCoreLimit()...)
+	f = append(f, noTracedExit()...)
+	f = append(f, knownSockets()...) // the last: it allows some
 	return append(f, answer(unix.SECCOMP_RET_ALLOW))
 }
 
@@ -90,6 +88,37 @@ func keepCoreLimit() []unix.SockFilter {
 		load(offArg + 16), jump(unix.BPF_JEQ, 0, 0, 2),
 		load(offArg + 20), jump(unix.BPF_JEQ, 0, 1, 0),
 		answer(unix.SECCOMP_RET_ERRNO),
+	}
+}
+
+// noTracedExit refuses PTRACE_O_TRACEEXIT: two processes that trace each other's
+// exit cannot be killed, not even with their PID namespace.
+func noTracedExit() []unix.SockFilter {
+	const oldSetOptions = 21 // PTRACE_OLDSETOPTIONS, on amd64
+	return []unix.SockFilter{
+		load(offNumber), jump(unix.BPF_JEQ, unix.SYS_PTRACE, 0, 7),
+		load(offArg),
+		skipIfEqual(unix.PTRACE_SETOPTIONS, 2), skipIfEqual(unix.PTRACE_SEIZE, 1),
+		jump(unix.BPF_JEQ, oldSetOptions, 0, 3),
+		load(offArg + 24), jump(unix.BPF_JSET, unix.PTRACE_O_TRACEEXIT, 0, 1),
+		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)),
+	}
+}
+
+// knownSockets allows the families that programs live on. The buffers of some
+// others (packet, XDP) are charged to no cgroup, with raw frames one can set up
+// the host's IPv6, and virtual sockets know no network namespaces. SOCK_PACKET
+// is how Linux 2.0 asked for a packet socket, and still does.
+func knownSockets() []unix.SockFilter {
+	const typeMask, sockPacket = 0xf, 10
+	return []unix.SockFilter{
+		load(offNumber), jump(unix.BPF_JEQ, unix.SYS_SOCKET, 0, 9),
+		load(offArg),
+		skipIfEqual(unix.AF_UNIX, 7), skipIfEqual(unix.AF_NETLINK, 6), skipIfEqual(unix.AF_INET6, 5),
+		jump(unix.BPF_JEQ, unix.AF_INET, 0, 3),
+		load(offArg + 8), {Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: typeMask},
+		jump(unix.BPF_JEQ, sockPacket, 0, 1),
+		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)),
 	}
 }
 

@@ -9,7 +9,8 @@ func TestSystemCallsThatAreRefused(t *testing.T) {
 		for call, want := range map[string]string{
 			"unshare-user": "Operation not permitted", "clone-user": "Operation not permitted", "clone3": "Function not implemented",
 			"keyctl": "Operation not permitted", "add_key": "Operation not permitted",
-			"packet": "Operation not permitted", "vsock": "Operation not permitted",
+			"packet": "Address family not supported by protocol", "vsock": "Address family not supported by protocol",
+			"old-packet": "Address family not supported by protocol", "xdp": "Address family not supported by protocol",
 			"trace-exit": "Operation not permitted", "perf": "Operation not permitted",
 			"userfaultfd": "Operation not permitted", "io_uring": "Operation not permitted",
 		} {
@@ -18,7 +19,9 @@ func TestSystemCallsThatAreRefused(t *testing.T) {
 				t.Errorf("%s %s: %q, want it refused: %s", init, call, r.stdout, want)
 			}
 		}
-		contain(t, "-chroot", root, init, "--", "probe", "call", "icmp").want(t, 0, "allowed\n")
+		for _, call := range []string{"icmp", "trace", "netlink"} {
+			contain(t, "-chroot", root, init, "--", "probe", "call", call).want(t, 0, "allowed\n")
+		}
 		contain(t, "-chroot", root, init, "--", "probe", "call", "core").want(t, 0, "1 1\n")
 	}
 }

@@ -89,13 +89,18 @@ func TestDefaultActions(t *testing.T) {
 	}
 }
 
-// When the program stops, contain stops, and SIGCONT resumes both.
-func TestStopAndContinue(t *testing.T) {
+// A program that has stopped itself is resumed by SIGCONT sent to contain.
+func TestContinue(t *testing.T) {
 	leavesNothing(t)
 	p := start(t, "-chroot", rootfs(t), "--", "probe", "raise", "19")
-	waitFor(t, "contain to stop", func() bool {
-		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
-		return strings.Contains(string(stat), ") T ")
+	waitFor(t, "the program to stop", func() bool {
+		for _, pid := range programs(t) {
+			stat, _ := os.ReadFile("/proc/" + itoa(pid) + "/stat")
+			if strings.Contains(string(stat), ") T ") {
+				return true
+			}
+		}
+		return false
 	})
 	p.signal(t, syscall.SIGCONT)
 	p.wait(t).want(t, 0, "survived\n")

@@ -217,6 +217,21 @@ static int do_call(char **arg)
 		return outcome(socket(AF_VSOCK, SOCK_STREAM, 0));
 	if (!strcmp(arg[0], "icmp"))
 		return outcome(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+	if (!strcmp(arg[0], "old-packet"))
+		return outcome(socket(AF_INET, 10 | SOCK_CLOEXEC, htons(3)));
+	if (!strcmp(arg[0], "xdp"))
+		return outcome(socket(44, SOCK_RAW, 0));
+	if (!strcmp(arg[0], "netlink"))
+		return outcome(socket(AF_NETLINK, SOCK_RAW, 0));
+	if (!strcmp(arg[0], "trace")) {
+		pid_t pid = fork();
+		if (pid == 0)
+			for (;;)
+				pause();
+		/* The data of other requests is not options. */
+		return outcome(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) ||
+			       ptrace(PTRACE_INTERRUPT, pid, 0, PTRACE_O_TRACEEXIT) ? -1 : 0);
+	}
 	if (!strcmp(arg[0], "trace-exit")) {
 		pid_t pid = fork();
 		if (pid == 0)
