@@ -21,14 +21,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// container is one run: a state entry, a cgroup and, once started, an init
-// that becomes the program. All bear the same id.
+// container is one run: a state entry, a cgroup and, once started, a process:
+// libcontainer's init, which becomes pid1. All bear the same id.
 type container struct {
 	id      string
 	lib     *libcontainer.Container
 	cgroup  cgroups.Manager
 	process *libcontainer.Process // nil until started
-	report  *os.File              // read end of reportFD
+	report  *os.File              // contain's end of reportFD
 	ended   bool                  // init was waited for
 	memory  *cgroups.Resources    // the limit of memory and nothing else; nil: none
 	argv    []string
@@ -263,8 +263,8 @@ func (c *container) wait() (status, error) {
 	return statusOfWait(ending), oom
 }
 
-// follow reads what the program's init reports until that is how the program
-// ended, or nothing more: it was killed.
+// follow waits for the next report of pid1: how the program ended, unless pid1
+// was killed or has become the program.
 func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) {
 	report, err := readReport(c.report)
 	switch {

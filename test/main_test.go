@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -46,6 +47,13 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	// What the tests' caller ignores (nohup), the programs would ignore too. The
+	// runtime has handlers for all but these two, so others are not inherited.
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 	if os.Getenv("CONTAIN_TEST_INSIDE") == "" {
 		os.Exit(enterNamespaces())
 	}
