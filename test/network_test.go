@@ -66,6 +66,23 @@ func TestHardwareAddressIsLawful(t *testing.T) {
 	}
 }
 
+func TestMTUIsTheBridges(t *testing.T) {
+	leavesNothing(t)
+	if err := makeBridge("br-small", "172.21.0.1/24"); err != nil {
+		t.Fatal(err)
+	}
+	removeBridge(t, "br-small")
+	link, err := netlink.LinkByName("br-small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetMTU(link, 1400); err != nil {
+		t.Fatal(err)
+	}
+	contain(t, "-chroot", rootfs(t), "-bridge", "br-small", "-network-address", "172.21.0.2/24", "--",
+		"probe", "cat", "/sys/class/net/eth0/mtu").want(t, 0, "1400\n")
+}
+
 func TestTwoProgramsOnOneBridge(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)

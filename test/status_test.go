@@ -56,6 +56,20 @@ func TestEveryFatalSignal(t *testing.T) {
 	}
 }
 
+// contain dies of the program's signal, and writes no core file for it.
+func TestNoCoreFile(t *testing.T) {
+	leavesNothing(t)
+	cmd := exec.Command("sh", "-c", `ulimit -c unlimited; exec "$0" "$@"`, containPath, "-chroot", rootfs(t), "--", "probe", "segv")
+	cmd.Dir = t.TempDir()
+	r := startCommand(t, cmd).wait(t)
+	if !r.status.Signaled() || r.status.Signal() != syscall.SIGSEGV || r.status.CoreDump() {
+		t.Errorf("wait status %#x, stderr %q", r.status, r.stderr)
+	}
+	if files, _ := os.ReadDir(cmd.Dir); len(files) > 0 {
+		t.Errorf("written: %v", files)
+	}
+}
+
 func TestWithoutInitTheProgramIsPID1(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
