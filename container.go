@@ -220,13 +220,12 @@ func (c *container) exec() error {
 		return nil // killed
 	}
 	report, err := readReport(c.report)
-	switch {
-	case errors.Is(err, io.EOF):
+	if errors.Is(err, io.EOF) {
 		return nil // killed, or it has become the program
-	case err == nil && report.kind == pid1NotExecuted:
-		return notExecuted(c.argv[0], unix.Errno(report.value))
+	} else if err != nil {
+		return err
 	}
-	return err
+	return report.failure(c.argv[0])
 }
 
 // limitMemory sets the memory limit. Only pid1 is left of what has set up the
@@ -267,15 +266,12 @@ func (c *container) wait() (status, error) {
 // was killed or has become the program.
 func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) {
 	report, err := readReport(c.report)
-	switch {
-	case errors.Is(err, io.EOF):
+	if errors.Is(err, io.EOF) {
 		return 0, false, nil
-	case err != nil:
+	} else if err != nil {
 		return 0, false, err
-	case report.kind == pid1NotExecuted:
-		return 0, false, notExecuted(c.argv[0], unix.Errno(report.value))
 	}
-	return unix.WaitStatus(report.value), true, nil
+	return unix.WaitStatus(report.value), true, report.failure(c.argv[0])
 }
 
 // watchOOM has the whole tree killed when the kernel kills any of it: a limit

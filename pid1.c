@@ -26,8 +26,9 @@
  *	   contain's caller and the system call filter;
  *	5. reports RUNNING, then passes each signal on, and reaps, until the program
  *	   has ended: reports ENDED and ends, and the kernel kills what is left.
- * What it reports is one struct report a time. Should the
- * exec of the program fail, the forked child reports NOT_EXECUTED by itself.
+ * What it reports is one struct report a time. Should the filter or the exec of
+ * the program be refused, the forked child reports NOT_FILTERED or NOT_EXECUTED
+ * by itself.
  *
  * With task.direct it becomes the program instead of steps 4 and 5.
  */
@@ -131,8 +132,10 @@ HERE static int execute(const struct task *t, char **vector)
 	int denied = 0, err = ENOENT;
 	sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8);
 	int failed = (int)sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0);
-	if (failed)
-		return -failed;
+	if (failed) {
+		report(PID1_NOT_FILTERED, -failed);
+		quit();
+	}
 	for (; *paths; paths++) {
 		err = -(int)sys(__NR_execve, *paths, argv, envp, 0);
 		if (err == EACCES)

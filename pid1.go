@@ -127,6 +127,7 @@ type pid1Report struct {
 const (
 	pid1Ready       = C.PID1_READY
 	pid1Running     = C.PID1_RUNNING
+	pid1NotFiltered = C.PID1_NOT_FILTERED
 	pid1NotExecuted = C.PID1_NOT_EXECUTED
 	pid1Ended       = C.PID1_ENDED
 )
@@ -141,7 +142,7 @@ func readReport(r io.Reader) (pid1Report, error) {
 	}
 	report := pid1Report{binary.LittleEndian.Uint32(b[:]), int32(binary.LittleEndian.Uint32(b[4:]))}
 	switch report.kind {
-	case pid1Ready, pid1Running, pid1NotExecuted, pid1Ended:
+	case pid1Ready, pid1Running, pid1NotFiltered, pid1NotExecuted, pid1Ended:
 		return report, err
 	}
 	text, err := io.ReadAll(io.LimitReader(r, 4096))
@@ -151,9 +152,16 @@ func readReport(r io.Reader) (pid1Report, error) {
 	return report, fmt.Errorf("start the container's init: %s%s", b[:n], text)
 }
 
-// notExecuted is the error for a program that execve(2) refused with errno.
-func notExecuted(name string, errno unix.Errno) error {
-	if errno == unix.ENOENT || errno == unix.ENOTDIR {
+// failure is the error that a report is about, if it is about one: why the
+// program called name was not started.
+func (r pid1Report) failure(name string) error {
+	errno := unix.Errno(r.value)
+	switch {
+	case r.kind == pid1NotFiltered:
+		return fmt.Errorf("load the system call filter (needs a kernel with CONFIG_SECCOMP_FILTER): %w", errno)
+	case r.kind != pid1NotExecuted:
+		return nil
+	case errno == unix.ENOENT || errno == unix.ENOTDIR:
 		return notFound("program %s: %w", quoted(name), errno)
 	}
 	return cannotExec("program %s: %w", quoted(name), errno)

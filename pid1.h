@@ -23,6 +23,7 @@ struct task {
 enum {
 	PID1_READY = 0x31444950, /* wants to be told to start the program */
 	PID1_RUNNING,		 /* value: the program's pid */
+	PID1_NOT_FILTERED,	 /* an errno: the kernel refuses the filter */
 	PID1_NOT_EXECUTED,	 /* an errno */
 	PID1_ENDED,		 /* a wait status */
 };

@@ -155,12 +155,20 @@ func TestReadReportPassesWordsOn(t *testing.T) {
 	}
 }
 
-func TestNotExecuted(t *testing.T) {
+func TestReportOfFailure(t *testing.T) {
 	for errno, code := range map[unix.Errno]int{
 		unix.ENOENT: 127, unix.ENOTDIR: 127, unix.EACCES: 126, unix.ENOEXEC: 126, unix.E2BIG: 126, unix.ENOMEM: 126,
 	} {
-		if err := notExecuted("p", errno); statusOf(err).code != code || !errors.Is(err, errno) {
+		err := pid1Report{pid1NotExecuted, int32(errno)}.failure("p")
+		if statusOf(err).code != code || !errors.Is(err, errno) {
 			t.Errorf("%v: %d, %v", errno, statusOf(err).code, err)
 		}
+	}
+	err := pid1Report{pid1NotFiltered, int32(unix.EINVAL)}.failure("p")
+	if statusOf(err).code != 125 || !strings.Contains(err.Error(), "CONFIG_SECCOMP_FILTER") {
+		t.Errorf("%d, %v", statusOf(err).code, err)
+	}
+	if err := (pid1Report{pid1Running, 2}).failure("p"); err != nil {
+		t.Error(err)
 	}
 }
