@@ -234,6 +234,9 @@ func (c *container) limitMemory() error {
 	if c.memory == nil {
 		return nil
 	}
+	if c.memory.Memory < comfortable {
+		shrink(c.cgroup, uint64(c.memory.Memory)/2)
+	}
 	if err := c.cgroup.Set(c.memory); err != nil {
 		return fmt.Errorf("-memory-limit %s: %w", quoted(units.BytesSize(float64(c.memory.Memory))), err)
 	}
