@@ -1,5 +1,6 @@
 // The other lives of this binary: libcontainer executes it again as the
-// container's init, and under systemd contain does as the scope's keeper. See libcontainer/README.md, "Using libcontainer".
+// container's init (libcontainer/README.md, "Using libcontainer"), and under
+// systemd contain does as the scope's keeper.
 
 package main
 
@@ -76,8 +77,9 @@ import (
 // initName is argv[0] of libcontainer's init, known to before_everything too.
 const initName = "contain-init"
 
-// reportFD is one end of a socket pair, of which contain has the other: the first of libcontainer's
-// ExtraFiles. It is pid1's, and carries an error text if that cannot be executed.
+// reportFD is one end of a socket pair, of which contain has the other: the
+// first of libcontainer's ExtraFiles. It is pid1's, and carries an error text if
+// that cannot be executed.
 const reportFD = 3
 
 // init runs before main, and does something in the container's init only.

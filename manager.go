@@ -29,9 +29,9 @@ import (
 // cgroup2 is libcontainer's v2 manager, but for making and removing.
 type cgroup2 struct {
 	cgroups.Manager
-	dir   string // of the program's cgroup
-	host  cgroupHost
-	scope *scope // nil unless systemd owns the cgroups
+	dir    string // of the program's cgroup
+	enable string // written to cgroup.subtree_control around it first; may be empty
+	scope  *scope // nil unless systemd owns the cgroups
 }
 
 // newCgroup2 returns the manager of a cgroup that does not exist yet.
@@ -41,7 +41,7 @@ func newCgroup2(id string, h cgroupHost, config *cgroups.Cgroup) (cgroups.Manage
 	if err != nil {
 		return nil, err
 	}
-	m := &cgroup2{Manager: limits, dir: dir, host: h}
+	m := &cgroup2{Manager: limits, dir: dir, enable: h.enable}
 	if h.slice != "" {
 		controllers := strings.Fields(strings.ReplaceAll(h.enable, "+", ""))
 		m.scope = &scope{unit: "contain-" + id + ".scope", slice: h.slice, dir: filepath.Dir(dir), controllers: controllers}
@@ -57,8 +57,8 @@ func (m *cgroup2) Apply(pid int) error {
 			return err
 		}
 	}
-	if m.host.enable != "" {
-		if err := cgroups.WriteFile(filepath.Dir(m.dir), "cgroup.subtree_control", m.host.enable); err != nil {
+	if m.enable != "" {
+		if err := cgroups.WriteFile(filepath.Dir(m.dir), "cgroup.subtree_control", m.enable); err != nil {
 			return err
 		}
 	}

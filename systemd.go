@@ -98,6 +98,7 @@ func (s *scope) stop() error {
 		return nil
 	}
 	s.hold.Close()
+	s.hold = nil // once is enough: libcontainer calls again after a failed start
 	_ = s.keeper.Wait()
 	_ = cgroups.RemovePath(s.keeperDir())
 	err := runJob("stop "+s.unit, func(ctx context.Context, c *dbus.Conn, done chan<- string) error {

@@ -76,10 +76,7 @@ func TestFailureAfterTheStart(t *testing.T) {
 	// The bridge's address is the broadcast address of the program's network:
 	// the kernel refuses it as a gateway. By then there is a cgroup, a state
 	// entry, a veth pair and a live init.
-	if err := makeBridge("br-odd", "172.19.0.255/16"); err != nil {
-		t.Fatal(err)
-	}
-	removeBridge(t, "br-odd")
+	bridge(t, "br-odd", "172.19.0.255/16")
 	contain(t, "-chroot", root, "-bridge", "br-odd", "-network-address", "172.19.0.9/24", "--", "probe", "exit", "0").
 		wantError(t, 125, "add the default route via 172.19.0.255: invalid argument")
 }

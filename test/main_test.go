@@ -229,14 +229,18 @@ func makeBridge(name string, addresses ...string) error {
 	return netlink.LinkSetUp(lo)
 }
 
-// removeBridge undoes makeBridge when the test ends.
-func removeBridge(t *testing.T, name string) {
+// bridge makes a bridge that goes when the test ends.
+func bridge(t *testing.T, name string, addresses ...string) netlink.Link {
 	t.Helper()
+	if err := makeBridge(name, addresses...); err != nil {
+		t.Fatal(err)
+	}
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { netlink.LinkDel(link) })
+	return link
 }
 
 // rootfs makes a directory that holds the probe and nothing else.

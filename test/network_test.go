@@ -68,14 +68,7 @@ func TestHardwareAddressIsLawful(t *testing.T) {
 
 func TestMTUIsTheBridges(t *testing.T) {
 	leavesNothing(t)
-	if err := makeBridge("br-small", "172.21.0.1/24"); err != nil {
-		t.Fatal(err)
-	}
-	removeBridge(t, "br-small")
-	link, err := netlink.LinkByName("br-small")
-	if err != nil {
-		t.Fatal(err)
-	}
+	link := bridge(t, "br-small", "172.21.0.1/24")
 	if err := netlink.LinkSetMTU(link, 1400); err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +117,7 @@ func TestHostEndIsAPortOfTheBridgeWhileTheProgramRuns(t *testing.T) {
 func TestBridgeKeepsItsHardwareAddress(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
-	if err := makeBridge("br-bare", "172.20.0.1/24"); err != nil {
-		t.Fatal(err)
-	}
-	removeBridge(t, "br-bare")
+	bridge(t, "br-bare", "172.20.0.1/24")
 	seen := map[string]bool{}
 	first := start(t, "-chroot", root, "-bridge", "br-bare", "-network-address", "172.20.0.2/24", "--", "probe", "wait")
 	first.waitLine(t, "ready")
@@ -149,14 +139,7 @@ func TestBridgeKeepsItsHardwareAddress(t *testing.T) {
 func TestBridgesThatCannotServe(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
-	if err := makeBridge("br-down", "172.18.0.1/24"); err != nil {
-		t.Fatal(err)
-	}
-	removeBridge(t, "br-down")
-	down, err := netlink.LinkByName("br-down")
-	if err != nil {
-		t.Fatal(err)
-	}
+	down := bridge(t, "br-down", "172.18.0.1/24")
 	if err := netlink.LinkSetDown(down); err != nil {
 		t.Fatal(err)
 	}
