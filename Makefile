@@ -39,6 +39,7 @@ deps:
 probe: deps
 	@mkdir -p $(BUILD)
 	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/probe test/probe/probe.c
+	$(patsubst main.version=%,main.minMemoryPages=1,$(GOBUILD)) -o $(BUILD)/contain-without-floor .
 
 demo: build
 	@test/deps busybox unshare ip
@@ -53,6 +54,7 @@ unit: deps
 integration: build probe
 	@test/deps taskset
 	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" \
+	CONTAIN_WITHOUT_FLOOR="$(CURDIR)/$(BUILD)/contain-without-floor" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test
 
 # The same tests in a virtual machine with pure cgroup v2, see test/vm/run.
@@ -60,6 +62,7 @@ integration: build probe
 test-vm: build probe
 	go test -c -o $(BUILD)/integration.test ./test
 	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) -g -t 1500 -m 2048 \
+	-e CONTAIN_WITHOUT_FLOOR="$(CURDIR)/$(BUILD)/contain-without-floor" \
 	-e CONTAIN="$(CURDIR)/contain" -e PROBE="$(CURDIR)/$(BUILD)/probe" \
 	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test"
 

@@ -29,13 +29,22 @@ const cgroup2Root = "/sys/fs/cgroup"
 // cgroupHost is what the cgroups of this host can do, and where a container's
 // cgroup goes.
 type cgroupHost struct {
-	v2        bool   // one unified hierarchy, and no other
-	swapLimit bool   // swap can be limited together with memory
-	pidsLimit bool   // tasks can be limited
-	own       string // v2: the directory of contain's own cgroup
-	parent    string // v2: the directory that the container's cgroup is made in
-	slice     string // made by systemd, as a scope in this slice; "": by contain
-	enable    string // v2: controllers to enable first around the cgroup, such as "+memory"
+	v2        bool        // one unified hierarchy, and no other
+	v1        []hierarchy // or these
+	swapLimit bool        // swap can be limited together with memory
+	pidsLimit bool        // tasks can be limited
+	own       string      // v2: the directory of contain's own cgroup
+	parent    string      // v2: the directory that the container's cgroup is made in
+	slice     string      // made by systemd, as a scope in this slice; "": by contain
+	enable    string      // v2: controllers to enable first around the cgroup, such as "+memory"
+}
+
+// hierarchy is a mounted hierarchy of cgroup v1.
+type hierarchy struct {
+	name        string   // of its mount point, such as "cpu,cpuacct"
+	controllers []string // or "systemd" for name=systemd, which has none
+	parent      string   // the directory that the container's cgroup is made in
+	inScope     bool     // of systemd's
 }
 
 // checkCgroups finds out what the host offers and reports a controller that
@@ -51,26 +60,72 @@ func checkCgroups(opts options) (cgroupHost, error) {
 	if cgroups.IsCgroup2UnifiedMode() {
 		return checkCgroup2(need)
 	}
-	h := cgroupHost{}
-	for _, controller := range need {
-		if _, err := cgroups.GetOwnCgroupPath(controller); err != nil {
-			return h, fmt.Errorf("the %s cgroup controller is not available: %w", controller, err)
-		}
+	return checkCgroup1(need)
+}
+
+// checkCgroup1 finds the hierarchies of a v1 or hybrid host and contain's own
+// cgroup in each: the container's is made in that, or in the slice around it if
+// systemd manages the hierarchy. The v2 tree of a hybrid host has no controllers
+// and is left alone.
+func checkCgroup1(need []string) (h cgroupHost, err error) {
+	mounts, err := cgroups.GetCgroupMounts(false)
+	if err != nil {
+		return h, fmt.Errorf("find the cgroup hierarchies: %w", err)
 	}
+	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
+	if err != nil {
+		return h, fmt.Errorf("find contain's own cgroups: %w", err)
+	}
+	slice := ""
 	if systemd.IsRunningSystemd() {
-		own, err := cgroups.GetOwnCgroup("systemd")
-		if err != nil {
-			return h, fmt.Errorf("find contain's own cgroup: %w", err)
+		h.slice = sliceOf(own["name=systemd"])
+		if slice, err = systemd.ExpandSlice(h.slice); err != nil {
+			return h, fmt.Errorf("find the slice of cgroup %s: %w", quoted(own["name=systemd"]), err)
 		}
-		h.slice = sliceOf(own)
 	}
-	if dir, err := cgroups.GetOwnCgroupPath("memory"); err == nil {
-		_, err := os.Stat(filepath.Join(dir, "memory.memsw.limit_in_bytes"))
-		h.swapLimit = err == nil
+	found := map[string]string{}
+	for _, m := range mounts {
+		cgroup, err := m.GetOwnCgroup(own)
+		if err == nil {
+			cgroup, err = filepath.Rel(m.Root, cgroup) // what is mounted may be a part, in another container
+		}
+		if err != nil {
+			return h, fmt.Errorf("find contain's own cgroup in %s: %w", quoted(m.Mountpoint), err)
+		}
+		one := hierarchy{name: filepath.Base(m.Mountpoint), controllers: m.Subsystems, parent: filepath.Join(m.Mountpoint, cgroup)}
+		if h.slice != "" && slices.ContainsFunc(m.Subsystems, managedBySystemd) {
+			one.parent, one.inScope = filepath.Join(m.Mountpoint, slice), true
+		}
+		h.v1 = append(h.v1, one)
+		for _, controller := range m.Subsystems {
+			found[controller] = filepath.Join(m.Mountpoint, cgroup)
+		}
 	}
-	_, err := cgroups.GetOwnCgroupPath("pids")
-	h.pidsLimit = err == nil
+	for _, controller := range need {
+		if found[controller] == "" {
+			return h, fmt.Errorf("the %s cgroup controller is not available: no hierarchy has it", controller)
+		}
+	}
+	h.swapLimit = found["memory"] != "" && exists(found["memory"], "memory.memsw.limit_in_bytes")
+	h.pidsLimit = found["pids"] != ""
 	return h, nil
+}
+
+// systemdControllers are those that systemd delegates to a scope on v1.
+var systemdControllers = []string{"cpu", "cpuacct", "blkio", "memory", "devices", "pids"}
+
+// managedBySystemd tells whether systemd makes its units' cgroups in the v1
+// hierarchy of this controller.
+func managedBySystemd(controller string) bool {
+	return controller == "systemd" || slices.Contains(systemdControllers, controller)
+}
+
+// cgroup is the directory of the container's cgroup in the hierarchy.
+func (h hierarchy) cgroup(id string) string {
+	if h.inScope {
+		return filepath.Join(h.parent, "contain-"+id+".scope", "program")
+	}
+	return filepath.Join(h.parent, "contain-"+id)
 }
 
 // checkCgroup2 chooses the parent cgroup on a v2 host. It is the parent of

@@ -23,10 +23,36 @@ const sigPending = 4096
 
 // capabilities are Docker's default set less MKNOD and AUDIT_WRITE. NET_RAW is
 // there because a ping with file capabilities fails to execute without it.
-var capabilities = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
-	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID",
-	"CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+var capabilities = []capability{
+	{"CAP_CHOWN", unix.CAP_CHOWN}, {"CAP_DAC_OVERRIDE", unix.CAP_DAC_OVERRIDE},
+	{"CAP_FOWNER", unix.CAP_FOWNER}, {"CAP_FSETID", unix.CAP_FSETID},
+	{"CAP_KILL", unix.CAP_KILL}, {"CAP_NET_BIND_SERVICE", unix.CAP_NET_BIND_SERVICE},
+	{"CAP_NET_RAW", unix.CAP_NET_RAW}, {"CAP_SETFCAP", unix.CAP_SETFCAP},
+	{"CAP_SETGID", unix.CAP_SETGID}, {"CAP_SETPCAP", unix.CAP_SETPCAP},
+	{"CAP_SETUID", unix.CAP_SETUID}, {"CAP_SYS_CHROOT", unix.CAP_SYS_CHROOT},
+}
+
+type capability struct {
+	name string
+	bit  int
+}
+
+// initCapabilities are those of pid1: it makes a cgroup namespace for the
+// program, to which it then leaves the others.
+func initCapabilities() *configs.Capabilities {
+	names := []string{"CAP_SYS_ADMIN"}
+	for _, c := range capabilities {
+		names = append(names, c.name)
+	}
+	return &configs.Capabilities{Bounding: names, Effective: names, Permitted: names}
+}
+
+// programCapabilities is the mask of capabilities.
+func programCapabilities() (mask uint64) {
+	for _, c := range capabilities {
+		mask |= 1 << c.bit
+	}
+	return mask
 }
 
 // maskedPaths show nothing and readonlyPaths cannot be written: Docker's
@@ -49,10 +75,11 @@ type host struct {
 	cgroup      cgroupHost
 	ipv6        bool // the kernel has IPv6
 	umask       uint32
-	coreHard    uint64 // the caller's RLIMIT_CORE, hard
-	pendingHard uint64 // and RLIMIT_SIGPENDING
-	affinity    unix.CPUSetDynamic
-	home        string // of user 0 in the rootfs
+	coreHard    uint64             // the caller's RLIMIT_CORE, hard
+	pendingHard uint64             // and RLIMIT_SIGPENDING
+	orphaned    bool               // contain's process group is, see there
+	affinity    unix.CPUSetDynamic // what the program may run on
+	home        string             // of user 0 in the rootfs
 	bridge      bridge
 }
 
@@ -60,19 +87,19 @@ type host struct {
 // container's cgroup and hostname are named after id.
 func newConfig(id string, opts options, h host) *configs.Config {
 	return &configs.Config{
-		Rootfs:          h.rootfs.path,
+		Rootfs:          "/", // for libcontainer to check; then it is where init.go mounts the rootfs
 		RootPropagation: unix.MS_PRIVATE | unix.MS_REC,
 		Umask:           &h.umask,
 		Hostname:        id,
 		Namespaces: configs.Namespaces{
 			{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWIPC},
-			{Type: configs.NEWUTS}, {Type: configs.NEWNET}, {Type: configs.NEWCGROUP},
+			{Type: configs.NEWUTS}, {Type: configs.NEWNET}, // and a cgroup namespace: pid1 makes it
 		},
-		Mounts:          mounts(h.cgroup.v2),
+		Mounts:          append(mounts(), cgroupMounts(id, h.cgroup)...),
 		Devices:         deviceNodes(),
 		MaskPaths:       masked(h.cpus),
 		ReadonlyPaths:   readonlyPaths,
-		Capabilities:    &configs.Capabilities{Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
+		Capabilities:    initCapabilities(),
 		NoNewPrivileges: true,
 		Rlimits: []configs.Rlimit{
 			// Exactly 1 is the kernel's word for "no core file, and no core_pattern
@@ -89,9 +116,9 @@ func newConfig(id string, opts options, h host) *configs.Config {
 
 // mounts lists the file systems of every container. /dev and /dev/shm count
 // against the memory limit.
-func mounts(v2 bool) []*configs.Mount {
+func mounts() []*configs.Mount {
 	const hard = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
-	list := []*configs.Mount{
+	return []*configs.Mount{
 		{Source: "proc", Destination: "/proc", Device: "proc", Flags: hard},
 		{Source: "tmpfs", Destination: "/dev", Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
 		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5"},
@@ -99,14 +126,29 @@ func mounts(v2 bool) []*configs.Mount {
 		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: hard},
 		{Source: "sysfs", Destination: "/sys", Device: "sysfs", Flags: hard | unix.MS_RDONLY},
 	}
-	// On v1 the hierarchies are mounted in a tmpfs that libcontainer leaves
-	// writable. In the end it makes read-only what lies topmost at the place of
-	// a read-only tmpfs of this list: there has to be one.
-	if !v2 {
-		list = append(list, &configs.Mount{Source: "tmpfs", Destination: "/sys/fs/cgroup", Device: "tmpfs", Flags: hard | unix.MS_RDONLY, Data: "size=4k,nr_inodes=1"})
+}
+
+// cgroupMounts show the container's own cgroup, from which runtimes read their
+// limits, where they look for it. In the cgroup namespace that the program gets
+// it is the root.
+func cgroupMounts(id string, h cgroupHost) []*configs.Mount {
+	const hard = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV | unix.MS_RDONLY
+	bind := func(dir, to string) *configs.Mount {
+		return &configs.Mount{Source: dir, Destination: to, Device: "bind", Flags: unix.MS_BIND | hard}
 	}
-	// The container's own cgroup: runtimes read their limits from it.
-	return append(list, &configs.Mount{Source: "cgroup", Destination: "/sys/fs/cgroup", Device: "cgroup", Flags: hard | unix.MS_RDONLY})
+	if h.v2 {
+		return []*configs.Mount{bind(cgroup2Dir(id, h), cgroup2Root)}
+	}
+	list := []*configs.Mount{{Source: "tmpfs", Destination: cgroup2Root, Device: "tmpfs", Flags: hard, Data: "mode=755,size=64k"}}
+	for _, one := range h.v1 {
+		list = append(list, bind(one.cgroup(id), cgroup2Root+"/"+one.name))
+		for _, controller := range one.controllers {
+			if controller != one.name { // elsewhere a symbolic link
+				list = append(list, bind(one.cgroup(id), cgroup2Root+"/"+controller))
+			}
+		}
+	}
+	return list
 }
 
 // deviceNodes are the devices that exist in /dev. ptmx and the terminals come
@@ -168,8 +210,7 @@ func sysctls(opts options, h host) map[string]string {
 	}
 }
 
-// cgroupConfig names and limits the container's cgroup. Where contain makes it,
-// the path is relative to contain's own cgroup (v1) or lies in h.parent (v2).
+// cgroupConfig limits the container's cgroup, and names it for libcontainer.
 func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
 	r := &cgroups.Resources{Devices: deviceRules()}
 	if h.pidsLimit {
@@ -179,35 +220,24 @@ func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
 	if opts.cpus != nil {
 		r.CpusetCpus = opts.cpus.String()
 	}
-	name := "contain-" + id
-	switch {
-	case h.v2 && h.slice != "":
-		return &cgroups.Cgroup{Path: inCgroup2(h.parent, name+".scope/program"), Resources: r}
-	case h.v2:
-		return &cgroups.Cgroup{Path: inCgroup2(h.parent, name), Resources: r}
-	case h.slice != "":
-		return &cgroups.Cgroup{Systemd: true, Parent: h.slice, ScopePrefix: "contain", Name: id, Resources: r}
+	if r.Memory = opts.memory; r.Memory != 0 {
+		if h.swapLimit {
+			r.MemorySwap = opts.memory // memory and swap together
+		}
+		if h.v2 {
+			r.Unified = map[string]string{"memory.oom.group": "1"}
+		}
 	}
-	return &cgroups.Cgroup{Path: name, Resources: r}
+	if !h.v2 {
+		return &cgroups.Cgroup{Path: "contain-" + id, Resources: r}
+	}
+	return &cgroups.Cgroup{Path: strings.TrimPrefix(cgroup2Dir(id, h), cgroup2Root), Resources: r}
 }
 
-// memoryLimit is the limit of memory, set apart because it is set last.
-func memoryLimit(opts options, h cgroupHost) *cgroups.Resources {
-	if opts.memory == 0 {
-		return nil
+// cgroup2Dir is the directory of the container's cgroup on a v2 host.
+func cgroup2Dir(id string, h cgroupHost) string {
+	if h.slice != "" {
+		return h.parent + "/contain-" + id + ".scope/program"
 	}
-	r := &cgroups.Resources{Memory: opts.memory, SkipDevices: true}
-	if h.swapLimit {
-		r.MemorySwap = opts.memory // memory and swap together
-	}
-	if h.v2 {
-		r.Unified = map[string]string{"memory.oom.group": "1"}
-	}
-	return r
-}
-
-// inCgroup2 is the path of a child of the directory parent as seen from the
-// root of the v2 hierarchy.
-func inCgroup2(parent, name string) string {
-	return strings.TrimPrefix(parent, cgroup2Root) + "/" + name
+	return h.parent + "/contain-" + id
 }

@@ -17,12 +17,20 @@ import (
 // v1Host is a host as newConfig sees it.
 func v1Host() host {
 	return host{
-		rootfs:   &rootfs{path: "/srv/r"},
 		cpus:     hostCPUs{possible: cpuSet{0, 1}, online: cpuSet{0, 1}, available: cpuSet{0, 1}},
-		cgroup:   cgroupHost{swapLimit: true, pidsLimit: true},
+		cgroup:   v1Cgroups(true),
 		umask:    0o027,
 		coreHard: unix.RLIM_INFINITY, pendingHard: 100000,
 	}
+}
+
+// v1Cgroups is a host with three hierarchies, one of them of two controllers.
+func v1Cgroups(swapLimit bool) cgroupHost {
+	return cgroupHost{swapLimit: swapLimit, pidsLimit: true, v1: []hierarchy{
+		{name: "memory", controllers: []string{"memory"}, parent: "/sys/fs/cgroup/memory/a"},
+		{name: "cpu,cpuacct", controllers: []string{"cpu", "cpuacct"}, parent: "/sys/fs/cgroup/cpu,cpuacct/b"},
+		{name: "systemd", controllers: []string{"systemd"}, parent: "/sys/fs/cgroup/systemd"},
+	}}
 }
 
 // Nothing a user can ask for, and no host, changes what keeps the program in.
@@ -45,7 +53,7 @@ func TestConfigAlwaysConfines(t *testing.T) {
 			if config.NoPivotRoot || config.Readonlyfs || config.RootlessCgroups || config.NoNewKeyring {
 				t.Errorf("unwanted: %+v", config)
 			}
-			if config.Rootfs != "/srv/r" || config.Hostname != "0a1b2c3d" || *config.Umask != 0o027 {
+			if config.Rootfs != "/" || config.Hostname != "0a1b2c3d" || *config.Umask != 0o027 {
 				t.Errorf("root %q, hostname %q, umask %o", config.Rootfs, config.Hostname, *config.Umask)
 			}
 			if config.RootPropagation != unix.MS_PRIVATE|unix.MS_REC {
@@ -61,9 +69,9 @@ func TestConfigAlwaysConfines(t *testing.T) {
 
 func checkCapabilities(t *testing.T, c *configs.Capabilities) {
 	t.Helper()
-	want := []string{
+	want := []string{ // pid1 drops CAP_SYS_ADMIN
 		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
-		"CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+		"CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT",
 	}
 	for name, set := range map[string][]string{"bounding": c.Bounding, "effective": c.Effective, "permitted": c.Permitted} {
 		if !slices.Equal(slices.Sorted(slices.Values(set)), want) {
@@ -72,6 +80,9 @@ func checkCapabilities(t *testing.T, c *configs.Capabilities) {
 	}
 	if len(c.Inheritable) > 0 || len(c.Ambient) > 0 {
 		t.Errorf("inheritable %v, ambient %v", c.Inheritable, c.Ambient)
+	}
+	if got := programCapabilities(); got != 0x800425fb { // the same less one, in linux/capability.h
+		t.Errorf("the program's capabilities are %#x", got)
 	}
 }
 
@@ -86,7 +97,7 @@ func checkNamespaces(t *testing.T, namespaces configs.Namespaces) {
 	}
 	slices.Sort(got)
 	want := []string{
-		string(configs.NEWCGROUP), string(configs.NEWIPC), string(configs.NEWNET),
+		string(configs.NEWIPC), string(configs.NEWNET),
 		string(configs.NEWNS), string(configs.NEWPID), string(configs.NEWUTS),
 	}
 	slices.Sort(want)
@@ -153,15 +164,17 @@ func checkMounts(t *testing.T, config *configs.Config, v2 bool) {
 		if m.Device == "devpts" && !strings.Contains(m.Data, "newinstance") {
 			t.Errorf("%s would show the host's terminals: %q", m.Destination, m.Data)
 		}
-		if m.Device == "bind" || m.Flags&unix.MS_BIND != 0 {
+		if m.Device == "bind" && !strings.Contains(m.Source, "/contain-0a1b2c3d") || m.Device != "bind" && m.Flags&unix.MS_BIND != 0 {
 			t.Errorf("%s is bound from the host's %s", m.Destination, m.Source)
 		}
 	}
 	want := []string{"proc /proc", "tmpfs /dev", "devpts /dev/pts", "tmpfs /dev/shm", "mqueue /dev/mqueue", "sysfs /sys"}
-	if !v2 {
-		want = append(want, "tmpfs /sys/fs/cgroup")
+	if v2 {
+		want = append(want, "bind /sys/fs/cgroup")
+	} else {
+		want = append(want, "tmpfs /sys/fs/cgroup", "bind /sys/fs/cgroup/memory", "bind /sys/fs/cgroup/cpu,cpuacct",
+			"bind /sys/fs/cgroup/cpu", "bind /sys/fs/cgroup/cpuacct", "bind /sys/fs/cgroup/systemd")
 	}
-	want = append(want, "cgroup /sys/fs/cgroup")
 	if !slices.Equal(got, want) {
 		t.Errorf("mounts %q, want %q", got, want)
 	}
@@ -196,7 +209,7 @@ func TestConfigMasksEveryCPU(t *testing.T) {
 
 func TestConfigCgroup(t *testing.T) {
 	const limit = 128 << 20
-	v1, noSwap := cgroupHost{swapLimit: true, pidsLimit: true}, cgroupHost{pidsLimit: true}
+	v1, noSwap := v1Cgroups(true), v1Cgroups(false)
 	v2 := cgroupHost{v2: true, swapLimit: true, pidsLimit: true, parent: "/sys/fs/cgroup/a"}
 	scope := cgroupHost{v2: true, swapLimit: true, pidsLimit: true, parent: "/sys/fs/cgroup/a.slice", slice: "a.slice"}
 	limited := defaults(func(o *options) { o.memory = limit })
@@ -220,7 +233,7 @@ func TestConfigCgroup(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			cgroup := cgroupConfig("0a1b2c3d", test.opts, test.host)
-			path := map[cgroupHost]string{v2: "/a/contain-0a1b2c3d", scope: "/a.slice/contain-0a1b2c3d.scope/program"}[test.host]
+			path := map[string]string{"/sys/fs/cgroup/a": "/a/contain-0a1b2c3d", "/sys/fs/cgroup/a.slice": "/a.slice/contain-0a1b2c3d.scope/program"}[test.host.parent]
 			if path == "" {
 				path = "contain-0a1b2c3d"
 			}
@@ -233,15 +246,6 @@ func TestConfigCgroup(t *testing.T) {
 			}
 			if got.SkipDevices || got.OomKillDisable {
 				t.Errorf("SkipDevices %v, OomKillDisable %v", got.SkipDevices, got.OomKillDisable)
-			}
-			if got.Memory != 0 || got.MemorySwap != 0 || got.Unified != nil {
-				t.Errorf("the memory limit is set before the init is gone: %+v", got)
-			}
-			if memory := memoryLimit(test.opts, test.host); memory != nil {
-				if !memory.SkipDevices || memory.CpusetCpus != "" || memory.PidsLimit != nil {
-					t.Errorf("the memory limit sets more: %+v", memory)
-				}
-				got.Memory, got.MemorySwap, got.Unified = memory.Memory, memory.MemorySwap, memory.Unified
 			}
 			got.Devices, got.PidsLimit = nil, nil
 			if !reflect.DeepEqual(got, test.want) {

@@ -11,12 +11,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/docker/go-units"
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -25,15 +29,15 @@ import (
 // libcontainer's init, which becomes pid1. All bear the same id.
 type container struct {
 	id      string
+	config  *configs.Config // libcontainer's, until start
 	lib     *libcontainer.Container
 	cgroup  cgroups.Manager
+	task    task
 	process *libcontainer.Process // nil until started
 	report  *os.File              // contain's end of reportFD
+	early   *pid1Report           // read before its time, for wait
 	ended   bool                  // init was waited for
-	memory  *cgroups.Resources    // the limit of memory and nothing else; nil: none
-	argv    []string
-	home    string
-	direct  bool // the program itself is PID 1
+	memory  int64                 // the limit, bytes; 0: none
 }
 
 func init() {
@@ -49,6 +53,10 @@ func createContainer(opts options, h host) (*container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-state-dir %s: %w", quoted(opts.stateDir), err)
 	}
+	if !utf8.ValidString(stateDir) {
+		// libcontainer sends it to its init as JSON, which would replace such bytes.
+		return nil, fmt.Errorf("-state-dir %s: not valid UTF-8", quoted(stateDir))
+	}
 	const tries = 10
 	for try := 1; ; try++ {
 		id := newID()
@@ -59,31 +67,43 @@ func createContainer(opts options, h host) (*container, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{id: id, lib: lib, memory: memoryLimit(opts, h.cgroup), argv: opts.argv, home: h.home, direct: !opts.init}
-		if err := c.takeCgroup(config.Cgroups, h.cgroup); err != nil {
+		c := &container{id: id, config: config, lib: lib, memory: opts.memory, task: newTask(opts, h)}
+		if err := c.makeCgroup(h.cgroup); err != nil {
 			return nil, then(err, c.destroy())
 		}
+		// It was checked as "/". Now it is where init.go mounts it, and the directory
+		// that libcontainer starts its init in.
+		config.Rootfs = filepath.Join(stateDir, id)
 		return c, nil
 	}
 }
 
-// takeCgroup gives the container a cgroup manager of contain's choice.
-func (c *container) takeCgroup(config *cgroups.Cgroup, h cgroupHost) error {
+// newTask returns what pid1 is to do, but for its cgroups.
+func newTask(opts options, h host) task {
+	return task{
+		argv:    opts.argv,
+		env:     []string{"PATH=" + searchPath, "HOME=" + h.home, "container=contain"},
+		caps:    programCapabilities(),
+		direct:  !opts.init,
+		session: h.orphaned,
+		cpus:    h.affinity,
+	}
+}
+
+// makeCgroup makes the container's cgroup, still without limits: those
+// libcontainer sets in the course of the start.
+func (c *container) makeCgroup(h cgroupHost) error {
 	m, err := managerOf(c.lib)
 	if err != nil {
 		return err
 	}
-	own := *m // on v1 under systemd: libcontainer's driver for that
-	switch {
-	case h.v2:
-		own, err = newCgroup2(c.id, h, config)
-	case h.slice == "":
-		own, err = newCgroup1(config, own.GetPaths())
-	}
-	if err != nil {
+	if c.cgroup, err = newCgroup(c.id, h, c.config.Cgroups); err != nil {
 		return fmt.Errorf("plan the cgroup: %w", err)
 	}
-	*m, c.cgroup = own, own
+	*m = bystander{c.cgroup}
+	if err := c.cgroup.Apply(-1); err != nil {
+		return fmt.Errorf("make the cgroup: %w", err)
+	}
 	return nil
 }
 
@@ -95,72 +115,73 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// start brings the container up to where only the exec of the program is left:
-// namespaces, limits, mounts, pivot_root, capabilities. It must be called on
-// the main thread, see PDEATHSIG in main.go. The program gets the affinity, or if
-// that is nil every CPU of its cgroup: libcontainer resets it. Its undo is in
-// destroy.
-func (c *container) start(affinity unix.CPUSetDynamic) error {
-	p, err := c.newProcess()
+// start brings the container up to where only pid1 is left to be executed:
+// namespaces, limits, mounts, pivot_root. It must be called on the main thread,
+// see PDEATHSIG in main.go. Its undo is in destroy.
+func (c *container) start(root *rootfs) error {
+	p, err := c.newProcess(root)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, f := range p.ExtraFiles {
-			f.Close()
-		}
-	}()
+	defer closeAll(p.ExtraFiles)
 	if err := c.lib.Start(p); err != nil {
 		return fmt.Errorf("start container: %w", err)
 	}
 	c.process = p
-	if affinity == nil {
-		return nil
-	}
-	pid, err := p.Pid()
-	if err == nil {
-		err = unix.SchedSetaffinityDynamic(pid, affinity)
-	}
-	if err != nil {
-		return fmt.Errorf("set CPU affinity: %w", err)
-	}
 	return nil
 }
 
 // newProcess returns what libcontainer is to execute in the container, with the
 // descriptors that pid1.c and init.go expect.
-func (c *container) newProcess() (*libcontainer.Process, error) {
+func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
 	c.report = os.NewFile(uintptr(ends[0]), "report")
-	p := &libcontainer.Process{
-		Args:       []string{pid1Path},
-		Env:        []string{"PATH=" + searchPath, "HOME=" + c.home, "container=contain"},
-		Cwd:        "/",
-		Stdin:      os.Stdin,
-		Stdout:     os.Stdout,
-		Stderr:     os.Stderr,
-		ExtraFiles: []*os.File{os.NewFile(uintptr(ends[1]), "report of pid1")},
-		Init:       true,
-	}
-	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
-	task, err := pid1Task(c.argv, p.Env, c.direct)
+	files := []*os.File{os.NewFile(uintptr(ends[1]), "report of pid1")}
+	defer func() {
+		if err != nil {
+			closeAll(files)
+		}
+	}()
+	doors, into, err := entrances(c.cgroup, c.task.direct)
 	if err != nil {
-		return nil, cannotExec("program %s: %w", quoted(c.argv[0]), err)
+		return nil, fmt.Errorf("open the cgroup: %w", err)
+	}
+	defer func() { files = append(files, doors...) }()
+	if c.task.into = into; !into {
+		c.task.joins = len(doors)
+	}
+	encoded, err := c.task.encode()
+	if err != nil {
+		return nil, cannotExec("program %s: %w", quoted(c.task.argv[0]), err)
 	}
 	for _, f := range []struct {
 		name     string
 		contents []byte
-	}{{"contain-init", pid1Image()}, {"contain-task", task}} {
+	}{{"contain-init", pid1Image()}, {"contain-task", encoded}} {
 		file, err := sealedFile(f.name, f.contents)
 		if err != nil {
 			return nil, err
 		}
-		p.ExtraFiles = append(p.ExtraFiles, file)
+		files = append(files, file)
 	}
-	return p, nil
+	tree, err := root.clone()
+	if err != nil {
+		return nil, err
+	}
+	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
+	return &libcontainer.Process{
+		Args:       []string{pid1Path},
+		Env:        c.task.env, // without HOME libcontainer would read DIR's /etc/passwd, be it a FIFO
+		Cwd:        "/",
+		Stdin:      os.Stdin,
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		ExtraFiles: append(append(files, tree), doors...),
+		Init:       true,
+	}, nil
 }
 
 // abortOn kills the init if a signal that ends contain arrives before the
@@ -172,11 +193,11 @@ func (c *container) abortOn(sigs *signals) (stop func() (unix.Signal, bool)) {
 	go func() {
 		defer close(done)
 		for sig = sigs.wait(quit); sig != 0; {
-			c.killAll()
+			killChildren()
 			select {
 			case <-quit:
 				return
-			case <-time.After(10 * time.Millisecond): // it may not be in its cgroup yet
+			case <-time.After(10 * time.Millisecond): // one may just have been made
 			}
 		}
 	}()
@@ -187,60 +208,40 @@ func (c *container) abortOn(sigs *signals) (stop func() (unix.Signal, bool)) {
 	}
 }
 
-// killAll kills every process of the container.
-func (c *container) killAll() {
-	if g, ok := c.cgroup.(*cgroup2); ok && g.kill() == nil {
-		return
-	}
-	pids, _ := c.cgroup.GetAllPids()
-	for _, pid := range pids {
-		_ = unix.Kill(pid, unix.SIGKILL)
+// killChildren kills what this process has started from its main thread: while
+// libcontainer starts the container, its init and the helpers of that. The
+// container's cgroup is still empty then.
+func killChildren() {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", unix.Getpid()))
+	for _, field := range strings.Fields(string(text)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
 }
 
-// exec lets the init execute the program and returns when it is under way: from
-// then on signals can be passed to it. If the kernel refuses the program, the
-// error says why, here or later from wait.
+// exec has the init execute pid1, and that the program. It returns when signals
+// can be passed on: pid1 keeps them for the program. If the kernel refuses the
+// program, the error comes here or later from wait.
 func (c *container) exec() error {
-	if c.memory != nil {
+	if c.memory != 0 {
 		c.watchOOM()
 	}
 	if err := c.lib.Exec(); err != nil {
 		return fmt.Errorf("execute program: %w", err)
 	}
-	if _, err := readReport(c.report); errors.Is(err, io.EOF) {
-		return nil // killed: wait tells
-	} else if err != nil {
-		return err
-	}
-	if err := c.limitMemory(); err != nil {
-		return err
-	}
-	if _, err := c.report.Write([]byte{0}); err != nil {
-		return nil // killed
-	}
 	report, err := readReport(c.report)
-	if errors.Is(err, io.EOF) {
-		return nil // killed, or it has become the program
-	} else if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil // killed: wait tells
+	case err != nil:
 		return err
+	case report.kind != pid1Ready:
+		c.early = &report
+		return report.failure(c.task.argv[0])
 	}
-	return report.failure(c.argv[0])
-}
-
-// limitMemory sets the memory limit. Only pid1 is left of what has set up the
-// container, and waits; so a limit can be smaller than libcontainer's init was.
-func (c *container) limitMemory() error {
-	if c.memory == nil {
-		return nil
-	}
-	if c.memory.Memory < comfortable {
-		shrink(c.cgroup, uint64(c.memory.Memory)/2)
-	}
-	if err := c.cgroup.Set(c.memory); err != nil {
-		return fmt.Errorf("-memory-limit %s: %w", quoted(units.BytesSize(float64(c.memory.Memory))), err)
-	}
-	return forgetPeak(c.cgroup)
+	_, _ = c.report.Write([]byte{0}) // an error: killed
+	return nil
 }
 
 // wait waits for the program to end. If the kernel has killed any of its tree
@@ -265,16 +266,34 @@ func (c *container) wait() (status, error) {
 	return statusOfWait(ending), oom
 }
 
-// follow waits for the next report of pid1: how the program ended, unless pid1
-// was killed or has become the program.
+// follow reads pid1's reports until the program has ended: with which status,
+// unless pid1 was killed or has become the program.
 func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) {
-	report, err := readReport(c.report)
-	if errors.Is(err, io.EOF) {
-		return 0, false, nil
-	} else if err != nil {
-		return 0, false, err
+	for {
+		report, err := c.nextReport()
+		if errors.Is(err, io.EOF) {
+			return 0, false, nil
+		} else if err != nil {
+			return 0, false, err
+		}
+		switch report.kind {
+		case pid1Stopped:
+			stopAs(unix.Signal(report.value), c.report)
+		case pid1Continued:
+		case pid1Ended:
+			return unix.WaitStatus(report.value), true, nil
+		default:
+			return 0, false, report.failure(c.task.argv[0])
+		}
 	}
-	return unix.WaitStatus(report.value), true, report.failure(c.argv[0])
+}
+
+func (c *container) nextReport() (pid1Report, error) {
+	if report := c.early; report != nil {
+		c.early = nil
+		return *report, nil
+	}
+	return readReport(c.report)
 }
 
 // watchOOM has the whole tree killed when the kernel kills any of it: a limit
@@ -290,7 +309,7 @@ func (c *container) watchOOM() {
 		for range notice {
 			for range 100 {
 				if readOOM(c.cgroup).own {
-					c.killAll()
+					killChildren()
 					return
 				}
 				time.Sleep(time.Millisecond)
@@ -303,7 +322,7 @@ func (c *container) watchOOM() {
 // the container's own limit; nil if it has not. It gives no number of kills:
 // with memory.oom.group the kernel counts its victim twice.
 func (c *container) oomError() (own bool, err error) {
-	if c.memory == nil {
+	if c.memory == 0 {
 		return false, nil
 	}
 	oom := readOOM(c.cgroup)
@@ -313,8 +332,8 @@ func (c *container) oomError() (own bool, err error) {
 	case !oom.own:
 		return false, errors.New("the kernel killed for want of memory, but not for this -memory-limit: for a limit around it, or the host's own")
 	}
-	text := "memory limit of " + units.BytesSize(float64(c.memory.Memory)) + " exceeded, killed"
-	if peak := min(oom.peak, uint64(c.memory.Memory)); peak > 0 {
+	text := "memory limit of " + units.BytesSize(float64(c.memory)) + " exceeded, killed"
+	if peak := min(oom.peak, uint64(c.memory)); peak > 0 {
 		text += " (peak " + units.BytesSize(float64(peak)) + ")"
 	}
 	return true, errors.New(text)

@@ -4,18 +4,27 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 )
 
-// minMemory is the smallest limit that is taken. Some of what sets up the
-// container stays charged to it (mounts, namespaces): static programs started
-// 500 times of 500 with 1 MiB, 100 of 100 with 640 KiB, 96 of 100 with 512 KiB.
-const minMemory = 1 * units.MiB
+// minMemoryPages is the smallest limit that is taken, twice of what the smallest
+// static program needs: with less, one may crawl for want of room for its own
+// text. TestMemoryFloor finds where they stop to start, in a binary whose linker
+// was told another number.
+var minMemoryPages = "64"
+
+func minMemory() int64 {
+	pages, _ := strconv.ParseInt(minMemoryPages, 10, 64)
+	return pages * int64(os.Getpagesize())
+}
 
 // checkHost compares opts with the host and returns what the start needs to
 // know about it.
@@ -33,9 +42,9 @@ func checkHost(opts options) (h host, err error) {
 		return h, err
 	}
 	h.home = h.rootfs.home()
-	if opts.memory != 0 && opts.memory < minMemory {
-		return h, fmt.Errorf("-memory-limit %s: too small, at least %s in this version",
-			quoted(units.BytesSize(float64(opts.memory))), units.BytesSize(minMemory))
+	if opts.memory != 0 && opts.memory < minMemory() {
+		return h, fmt.Errorf("-memory-limit %s: too small, the least is %s",
+			quoted(units.BytesSize(float64(opts.memory))), units.BytesSize(float64(minMemory())))
 	}
 	if h.cgroup, err = checkCgroups(opts); err != nil {
 		return h, err
@@ -51,7 +60,7 @@ func checkHost(opts options) (h host, err error) {
 			return h, err
 		}
 	}
-	if err := h.readCaller(); err != nil {
+	if err := h.readCaller(opts); err != nil {
 		return h, err
 	}
 	for _, a := range opts.address {
@@ -63,7 +72,7 @@ func checkHost(opts options) (h host, err error) {
 }
 
 // readCaller reads what the program inherits from contain's caller.
-func (h *host) readCaller() error {
+func (h *host) readCaller(opts options) error {
 	_, err := os.Stat("/proc/sys/net/ipv6")
 	h.ipv6 = err == nil
 	h.umask = uint32(unix.Umask(0))
@@ -75,20 +84,52 @@ func (h *host) readCaller() error {
 		}
 		*hard = limit.Max
 	}
+	h.orphaned = inOrphanedGroup()
 	h.affinity = unix.NewCPUSet(maxCPU + 1)
+	if opts.cpus != nil {
+		for _, cpu := range opts.cpus {
+			h.affinity.Set(cpu)
+		}
+		return nil
+	}
 	if err := unix.SchedGetaffinityDynamic(0, h.affinity); err != nil {
 		return fmt.Errorf("sched_getaffinity: %w", err)
 	}
 	return nil
 }
 
-// inheritedAffinity is the caller's CPU affinity, which the program inherits
-// unless it is given CPUs of its own: then nil.
-func (h *host) inheritedAffinity(opts options) unix.CPUSetDynamic {
-	if opts.cpus != nil {
-		return nil
+// inOrphanedGroup tells whether contain's process group is orphaned: nobody is
+// there to resume it, so the kernel does not let a terminal's signals stop it
+// (setpgid(2)). It looks at contain's own ancestors in the group only.
+func inOrphanedGroup() bool {
+	group, session := unix.Getpgrp(), 0
+	session, _ = unix.Getsid(0)
+	for pid := unix.Getppid(); pid > 1; pid = parentOf(pid) {
+		pgid, err := unix.Getpgid(pid)
+		if err != nil {
+			return true
+		}
+		if pgid != group {
+			sid, err := unix.Getsid(pid)
+			return err != nil || sid != session
+		}
 	}
-	return h.affinity
+	return true
+}
+
+// parentOf returns the parent of a process, or 0.
+func parentOf(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name, in brackets, may hold anything.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
 }
 
 // checkStdio refuses descriptors that would let the program out: through a

@@ -74,7 +74,7 @@ func TestReadCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	var h host
-	h.readCaller()
+	h.readCaller(options{})
 	if h.umask != 0o037 {
 		t.Errorf("umask %#o, want 037", h.umask)
 	}

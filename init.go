@@ -11,6 +11,7 @@ package main
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "pid1.h"
 
 // The signals that were ignored when the process began, as a mask. The Go
 // runtime replaces most of them by its own handlers before any Go code runs.
@@ -66,6 +67,7 @@ static int was_ignored(int sig) {
 import "C"
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 
@@ -80,7 +82,7 @@ const initName = "contain-init"
 // reportFD is one end of a socket pair, of which contain has the other: the
 // first of libcontainer's ExtraFiles. It is pid1's, and carries an error text if
 // that cannot be executed.
-const reportFD = 3
+const reportFD = C.PID1_REPORT
 
 // init runs before main, and does something in the container's init only.
 func init() {
@@ -88,6 +90,7 @@ func init() {
 		return
 	}
 	dieWithParent()
+	mountRootfs()
 	detachStdio()
 	ignoreAsCaller()
 	libcontainer.Init() // does not return
@@ -109,6 +112,24 @@ func dieWithParent() {
 	if n, err := unix.Poll(contain, 0); err != nil || n != 0 {
 		os.Exit(exitFailed)
 	}
+}
+
+// rootfsFD is the rootfs, a tree of mounts that is attached nowhere.
+const rootfsFD = C.PID1_ROOTFS
+
+// mountRootfs mounts the rootfs at the place that libcontainer takes it from. It
+// has made that its working directory. Mounts of the host are shared with it, in
+// both directions, until they are made private.
+func mountRootfs() {
+	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err == nil {
+		err = unix.MoveMount(rootfsFD, "", unix.AT_FDCWD, ".", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	}
+	if err != nil {
+		fmt.Fprintln(os.NewFile(reportFD, "report"), "mount the rootfs:", err)
+		os.Exit(exitFailed)
+	}
+	unix.Close(rootfsFD)
 }
 
 // detachStdio keeps libcontainer's hands off the descriptors 0 to 2, which are

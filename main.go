@@ -13,7 +13,8 @@
 //     the network interface is ready, it executes
 //   - pid1: one page of C (pid1.c), from then on PID 1. It dies with contain,
 //     and the whole PID namespace with it.
-//   - the program: the child of pid1, or with -init=false in its place.
+//   - the program: the child of pid1, or with -init=false in its place. It alone
+//     is in the container's cgroup.
 //   - under systemd, a keeper for the cgroup of these (systemd.go).
 //
 // Data flows one way, one file per step:
@@ -30,8 +31,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+
+	"golang.org/x/sys/unix"
 )
 
 // usage is what -h prints and what README.md repeats; a test keeps the two,
@@ -76,6 +80,7 @@ func init() {
 func main() {
 	st, err := run(os.Args[1:], os.Stdout)
 	if err != nil {
+		signal.Ignore(unix.SIGTTOU) // or the terminal does not take it from the background
 		report(os.Stderr, err)
 	}
 	st.end()
@@ -118,7 +123,7 @@ func runProgram(opts options) (st status, err error) {
 	}
 	defer func() { err = then(err, c.destroy()) }()
 	stop := c.abortOn(sigs)
-	err = c.start(h.inheritedAffinity(opts))
+	err = c.start(h.rootfs)
 	sig, aborted := stop()
 	if err == nil && !aborted {
 		err = c.connect(opts.address, h.bridge)

@@ -41,7 +41,6 @@ func TestRunWithBadArguments(t *testing.T) {
 		{[]string{"-chroot", "", "p"}, `-chroot "": empty`},
 		{[]string{"-chroot", "/r"}, "no program given"},
 		{[]string{"-chroot", "/r", "-memory-limit", "lots", "p"}, `-memory-limit "lots": not a size, such as 128M`},
-		{[]string{"-chroot", "/\xff", "p"}, `"/\xff": not valid UTF-8, which this version cannot pass on unchanged`},
 	}
 	for _, test := range tests {
 		var stdout bytes.Buffer

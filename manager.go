@@ -1,22 +1,23 @@
-// The container's cgroup: made by contain's rules, limited by libcontainer's.
+// The container's cgroup: made by contain's rules, limited by libcontainer's,
+// and entered by the program alone, as the last thing before it is executed.
 //
-// libcontainer's own v2 manager enables every controller in every cgroup from
-// the root down (fs2.CreateCgroupPath), on systemd's territory too: a change of
-// the host that nothing undoes and that the administrator may have meant
-// otherwise. It offers no way to bring another manager, so one is put into its
-// container object. TestManagerIsReplaced fails when that stops working.
+// libcontainer would put its init there, by pid: that waits for an RCU grace
+// period (7 ms in the mean when starts are spaced as in real use), charges the
+// whole set-up to the limits, and so allows none below 2 MB. Its v2 manager also
+// enables every controller in every cgroup from the root down
+// (fs2.CreateCgroupPath), on systemd's territory too. It offers no way to bring
+// another manager, so one is put into its container object. TestManagerIsReplaced
+// fails when that stops working.
 
 package main
 
 import (
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/opencontainers/cgroups"
@@ -24,7 +25,35 @@ import (
 	"github.com/opencontainers/cgroups/fs2"
 	"github.com/opencontainers/cgroups/fscommon"
 	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
 )
+
+// bystander is the manager that libcontainer gets: it lets it set the limits,
+// and remove the cgroup, but keeps its init out.
+type bystander struct{ cgroups.Manager }
+
+func (bystander) Apply(int) error { return nil }
+
+// newCgroup returns the manager of a cgroup that does not exist yet.
+func newCgroup(id string, h cgroupHost, config *cgroups.Cgroup) (cgroups.Manager, error) {
+	var s *scope
+	if h.slice != "" {
+		s = &scope{unit: "contain-" + id + ".scope", slice: h.slice, controllers: systemdControllers}
+	}
+	if !h.v2 {
+		return newCgroup1(id, h, config, s)
+	}
+	dir := cgroup2Dir(id, h)
+	limits, err := fs2.NewManager(config, dir)
+	if err != nil {
+		return nil, err
+	}
+	if s != nil {
+		s.dir = filepath.Dir(dir)
+		s.controllers = strings.Fields(strings.ReplaceAll(h.enable, "+", ""))
+	}
+	return &cgroup2{Manager: limits, dir: dir, enable: h.enable, scope: s}, nil
+}
 
 // cgroup2 is libcontainer's v2 manager, but for making and removing.
 type cgroup2 struct {
@@ -34,24 +63,9 @@ type cgroup2 struct {
 	scope  *scope // nil unless systemd owns the cgroups
 }
 
-// newCgroup2 returns the manager of a cgroup that does not exist yet.
-func newCgroup2(id string, h cgroupHost, config *cgroups.Cgroup) (cgroups.Manager, error) {
-	dir := filepath.Join(cgroup2Root, config.Path)
-	limits, err := fs2.NewManager(config, dir)
-	if err != nil {
-		return nil, err
-	}
-	m := &cgroup2{Manager: limits, dir: dir, enable: h.enable}
-	if h.slice != "" {
-		controllers := strings.Fields(strings.ReplaceAll(h.enable, "+", ""))
-		m.scope = &scope{unit: "contain-" + id + ".scope", slice: h.slice, dir: filepath.Dir(dir), controllers: controllers}
-	}
-	return m, nil
-}
-
-// Apply makes the cgroup and puts the process pid into it. Its undo, also of
-// half of it, is Destroy.
-func (m *cgroup2) Apply(pid int) error {
+// Apply makes the cgroup and puts nothing into it. Its undo, also of half of
+// it, is Destroy.
+func (m *cgroup2) Apply(int) error {
 	if m.scope != nil {
 		if err := m.scope.start(); err != nil {
 			return err
@@ -62,20 +76,11 @@ func (m *cgroup2) Apply(pid int) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(m.dir, 0o755); err != nil {
-		return err
-	}
-	return cgroups.WriteCgroupProc(m.dir, pid)
+	return os.Mkdir(m.dir, 0o755)
 }
 
-// kill kills every process of the cgroup at once, where the kernel can (5.14).
-func (m *cgroup2) kill() error {
-	return cgroups.WriteFile(m.dir, "cgroup.kill", "1")
-}
-
-// Destroy removes the cgroup, with what is still in it.
+// Destroy removes the cgroup; nothing may be in it any more.
 func (m *cgroup2) Destroy() error {
-	_ = m.kill() // gone already, or too old a kernel: then there is init's death
 	err := cgroups.RemovePath(m.dir)
 	if m.scope != nil {
 		err = then(err, m.scope.stop())
@@ -83,19 +88,92 @@ func (m *cgroup2) Destroy() error {
 	return err
 }
 
-// newCgroup1 returns libcontainer's v1 manager, with one of its paths mended:
-// on a hybrid host it makes the container's cgroup in the v2 tree at its root,
-// where contain's own cgroup there no longer holds.
-func newCgroup1(config *cgroups.Cgroup, paths map[string]string) (cgroups.Manager, error) {
-	paths = maps.Clone(paths)
-	if hybrid, ok := paths[""]; ok {
-		own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
-		if err != nil {
-			return nil, err
+// cgroup1 is libcontainer's v1 manager, and systemd's scope around it.
+type cgroup1 struct {
+	cgroups.Manager
+	scope  *scope   // nil unless systemd owns the cgroups
+	around []string // the directories of the scope that systemd may not remove
+}
+
+func newCgroup1(id string, h cgroupHost, config *cgroups.Cgroup, s *scope) (cgroups.Manager, error) {
+	m := &cgroup1{scope: s}
+	paths := map[string]string{}
+	for _, one := range h.v1 {
+		dir := one.cgroup(id)
+		for _, controller := range one.controllers {
+			if controller == "systemd" {
+				controller = "name=systemd"
+			}
+			paths[controller] = dir
 		}
-		paths[""] = filepath.Join(filepath.Dir(hybrid), own[""], config.Path)
+		if one.inScope {
+			m.around = append(m.around, filepath.Dir(dir))
+		}
 	}
-	return fs.NewManager(config, paths)
+	limits, err := fs.NewManager(config, paths)
+	m.Manager = limits
+	return m, err
+}
+
+// Apply makes the cgroup in every hierarchy, and puts nothing into it. Its undo,
+// also of half of it, is Destroy.
+func (m *cgroup1) Apply(int) error {
+	if m.scope != nil {
+		if err := m.scope.start(); err != nil {
+			return err
+		}
+	}
+	return m.Manager.Apply(-1)
+}
+
+// Destroy removes the cgroup; nothing may be in it any more.
+func (m *cgroup1) Destroy() error {
+	err := m.Manager.Destroy()
+	if m.scope != nil {
+		err = then(err, m.scope.stop())
+	}
+	for _, dir := range m.around {
+		err = then(err, cgroups.RemovePath(dir))
+	}
+	return err
+}
+
+// entrances opens what leads into the cgroup m. On v2 that is the directory, for
+// clone3(2), or if the process that is to enter exists already, its cgroup.procs:
+// that takes longer. On v1 it is the file tasks of every hierarchy. The kernel
+// looks at who has opened a file, not at who writes to it.
+func entrances(m cgroups.Manager, exists bool) (files []*os.File, into bool, err error) {
+	var paths []string
+	flags := unix.O_WRONLY
+	switch g := m.(type) {
+	case *cgroup2:
+		if paths = []string{g.dir}; exists {
+			paths = []string{filepath.Join(g.dir, "cgroup.procs")}
+		} else {
+			flags, into = unix.O_RDONLY|unix.O_DIRECTORY, true
+		}
+	default:
+		for _, dir := range m.GetPaths() {
+			paths = append(paths, filepath.Join(dir, "tasks"))
+		}
+		slices.Sort(paths)
+		paths = slices.Compact(paths)
+	}
+	for _, path := range paths {
+		f, err := os.OpenFile(path, flags, 0)
+		if err != nil {
+			closeAll(files)
+			return nil, false, err
+		}
+		files = append(files, f)
+	}
+	return files, into, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // managerOf returns where lib keeps the manager of its cgroup, to be read, or
@@ -139,41 +217,4 @@ func readOOM(m cgroups.Manager) (r oomReport) {
 		r.peak = stats.MemoryStats.Usage.MaxUsage
 	}
 	return r
-}
-
-// comfortable is the limit below which what setting up has left matters.
-const comfortable = 4 << 20
-
-// shrink has the kernel take back from the cgroup what nobody uses any more:
-// pages of ended processes, and those that each CPU holds in store for the next
-// charge. It comes back when no more than goal bytes are in use, or a little
-// later: some of it is freed behind the kernel's back (RCU, work queues).
-// Without it 3 starts of 400 under a limit of 1 MiB failed.
-func shrink(m cgroups.Manager, goal uint64) {
-	dir, usage, reclaim := m.Path("memory"), "memory.usage_in_bytes", "memory.force_empty"
-	if cgroups.IsCgroup2UnifiedMode() {
-		usage, reclaim = "memory.current", "memory.reclaim"
-	}
-	for range 20 {
-		_ = cgroups.WriteFile(dir, reclaim, strconv.Itoa(comfortable)) // EAGAIN: not as much as that
-		if n, err := fscommon.GetCgroupParamUint(dir, usage); err != nil || n <= goal {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// forgetPeak makes the peak of the cgroup's memory its present use, on v1. (v2
-// has no such thing before Linux 6.12, and needs none: see readOOM.)
-func forgetPeak(m cgroups.Manager) error {
-	if cgroups.IsCgroup2UnifiedMode() {
-		return nil
-	}
-	for _, counter := range []string{"memory.", "memory.memsw."} {
-		err := cgroups.WriteFile(m.Path("memory"), counter+"max_usage_in_bytes", "0")
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }

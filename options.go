@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"unicode/utf8"
 )
 
 // options holds argv after parsing. Nothing in it was compared with the host.
@@ -132,14 +131,6 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 	}
 	if err := checkInterfaceName(o.bridge); err != nil {
 		return fmt.Errorf("-bridge %s: %w", quoted(o.bridge), err)
-	}
-	// libcontainer carries its configuration as JSON, which would replace such
-	// bytes silently; better no start than an altered name. (The arguments go
-	// another way, byte for byte.)
-	for _, arg := range []string{o.rootfs, o.stateDir} {
-		if !utf8.ValidString(arg) {
-			return fmt.Errorf("%s: not valid UTF-8, which this version cannot pass on unchanged", quoted(arg))
-		}
 	}
 	return nil
 }

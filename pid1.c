@@ -1,7 +1,7 @@
 /*
  * pid1: the init of a container, PID 1 of its PID namespace. It starts the
  * program, passes signals to it, reaps what the program leaves, and says how
- * the program ended. One page of code, no library, no heap.
+ * the program stopped and ended. One page of code, no library, no heap.
  *
  * It is not part of contain's own code path: pid1.go copies the section "pid1"
  * of this binary behind an ELF header into a memfd, and libcontainer executes
@@ -14,34 +14,42 @@
  *	fd 3	(PID1_REPORT) socket to contain, which alone has the other end
  *	fd 4	(PID1_IMAGE) this code
  *	fd 5	(PID1_TASK) what to start: struct task and its strings
- * and the credentials, limits, namespaces and ignored signals of the program.
+ *	fd 7-	(PID1_JOIN) the ways into the program's cgroups
+ * and the credentials, rlimits, namespaces and ignored signals of the program;
+ * but contain's own cgroup and cgroup namespace, and CAP_SYS_ADMIN.
  *
  * What it does, in this order:
  *	1. asks to be killed with contain, and ends if contain has gone already;
  *	2. blocks all signals: from now on none is lost. (PID 1 is spared signals
  *	   it has no handler for, pid_namespaces(7), but blocked ones stay pending;)
- *	3. reports READY and waits for contain's word: the memory limit is set now
- *	   that libcontainer's big init is gone, and before the program is there;
- *	4. forks the program, which gets a session of its own, the signal mask of
- *	   contain's caller and the system call filter;
- *	5. reports RUNNING, then passes each signal on, and reaps, until the program
- *	   has ended: reports ENDED and ends, and the kernel kills what is left.
- * What it reports is one struct report a time. Should the filter or the exec of
- * the program be refused, the forked child reports NOT_FILTERED or NOT_EXECUTED
- * by itself.
+ *	3. forks. The child, which will be the program,
+ *	   a. gets a process group or a session of its own;
+ *	   b. enters its cgroups: nothing that was done before is charged to them;
+ *	   c. gets its CPUs, and a cgroup namespace, whose root is its cgroup;
+ *	   d. gives up the capabilities that the program is not to have;
+ *	   e. reports READY, and waits for contain's word;
+ *	   f. takes the signal mask of contain's caller and the system call filter,
+ *	      and executes the program.
+ *	   A step that fails it reports by itself, as NOT_...;
+ *	4. keeps one capability, to send signals to any user's program;
+ *	5. passes each signal on, and reaps. A stop of the program is reported as
+ *	   STOPPED, its going on as CONTINUED;
+ *	6. when the program has ended, reports ENDED and ends, and the kernel kills
+ *	   what is left.
  *
- * With task.direct it becomes the program instead of steps 4 and 5.
+ * With task.direct it becomes the program itself: steps 1, 2 and b to f.
  */
 #include "pid1.h"
 
 #include <asm/unistd.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/prctl.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -103,6 +111,21 @@ INLINE void quit(void)
 		sys(__NR_exit_group, 0, 0, 0, 0);
 }
 
+/* must ends the process if a system call has failed. */
+INLINE void must(long ret, uint32_t kind)
+{
+	if (ret >= 0)
+		return;
+	report(kind, (int32_t)-ret);
+	quit();
+}
+
+INLINE void close_from_to(int first, int last)
+{
+	for (int fd = first; fd <= last; fd++)
+		sys(__NR_close, fd, 0, 0, 0);
+}
+
 /* strings makes an argument vector of n strings that lie one behind the other
  * from *text on, and moves *text behind them. */
 INLINE char **strings(char ***vector, uint32_t n, char **text)
@@ -117,25 +140,55 @@ INLINE char **strings(char ***vector, uint32_t n, char **text)
 	return first;
 }
 
-/* execute becomes the program: the first of the candidates that can be executed
- * (execvp(3) has the same rule). It returns an errno if none can. The filter
- * comes last: it need not allow what was done before. */
-HERE static int execute(const struct task *t, char **vector)
+/* set_caps makes caps the permitted and effective capabilities, and empties the
+ * inheritable ones. */
+HERE static long set_caps(uint64_t caps)
 {
-	struct sock_fprog filter;
-	filter.len = (unsigned short)t->filter;
-	filter.filter = (struct sock_filter *)(t + 1);
-	char *text = (char *)(filter.filter + t->filter);
-	char **paths = strings(&vector, t->paths, &text);
-	char **argv = strings(&vector, t->args, &text);
-	char **envp = strings(&vector, t->envs, &text);
-	int denied = 0, err = ENOENT;
-	sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8);
-	int failed = (int)sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0);
-	if (failed) {
-		report(PID1_NOT_FILTERED, -failed);
-		quit();
+	struct __user_cap_header_struct head;
+	struct __user_cap_data_struct data[2];
+	head.version = _LINUX_CAPABILITY_VERSION_3;
+	head.pid = 0;
+	for (int i = 0; i < 2; i++) {
+		data[i].effective = data[i].permitted = (uint32_t)(caps >> (32 * i));
+		data[i].inheritable = 0;
 	}
+	return sys(__NR_capset, &head, data, 0, 0);
+}
+
+/* drop leaves the program no more than caps, also when it executes another. */
+HERE static long drop(uint64_t caps)
+{
+	for (int cap = 0; cap < 64; cap++) {
+		if (caps >> cap & 1)
+			continue;
+		if (sys(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0) < 0)
+			break; /* the kernel knows no more */
+		long ret = sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0);
+		if (ret < 0)
+			return ret;
+	}
+	return set_caps(caps);
+}
+
+/* confine brings the process into what the program is to run in. A "0" written
+ * is the writer itself: on v1, and other than a pid, it waits for no RCU grace
+ * period, 8 ms in the mean (cgroup_procs_write_start, kernel/cgroup/cgroup.c). */
+HERE static void confine(const struct task *t, const void *cpus)
+{
+	char self = '0';
+	for (uint32_t i = 0; i < t->joins; i++)
+		must(sys(__NR_write, PID1_JOIN + i, &self, 1, 0), PID1_NOT_JOINED);
+	if (t->cpus)
+		must(sys(__NR_sched_setaffinity, 0, 8 * t->cpus, cpus, 0), PID1_NOT_PINNED);
+	must(sys(__NR_unshare, CLONE_NEWCGROUP, 0, 0, 0), PID1_NOT_UNSHARED);
+	must(drop(t->caps), PID1_NOT_DROPPED);
+}
+
+/* execute becomes the program: the first of the candidates that can be executed
+ * (execvp(3) has the same rule). It returns an errno if none can. */
+HERE static int execute(char **paths, char **argv, char **envp)
+{
+	int denied = 0, err = ENOENT;
 	for (; *paths; paths++) {
 		err = -(int)sys(__NR_execve, *paths, argv, envp, 0);
 		if (err == EACCES)
@@ -146,49 +199,79 @@ HERE static int execute(const struct task *t, char **vector)
 	return denied ? EACCES : err;
 }
 
-/* become_program does not return. */
+/* become_program does not return. The filter comes last: it need not allow what
+ * was done before. */
 HERE static void become_program(const struct task *t)
 {
+	struct sock_fprog filter;
+	char go;
+	filter.len = (unsigned short)t->filter;
+	filter.filter = (struct sock_filter *)(t + 1);
+	uint64_t *cpus = (uint64_t *)(filter.filter + t->filter);
+	char *text = (char *)(cpus + t->cpus);
 	/* Pointers to the strings of the task, and three at the ends. */
 	long n = (t->paths + t->args + t->envs + 3L) * (long)sizeof(char *);
-	char **vector = (void *)sys6(__NR_mmap, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int err = ENOMEM;
-	if ((unsigned long)vector < -4096UL) {
-		sys(__NR_close, PID1_IMAGE, 0, 0, 0);
-		sys(__NR_close, PID1_TASK, 0, 0, 0);
-		err = execute(t, vector);
-	}
-	report(PID1_NOT_EXECUTED, err);
+
+	confine(t, cpus);
+	close_from_to(PID1_IMAGE, PID1_JOIN + (int)(t->into + t->joins) - 1);
+	long memory = sys6(__NR_mmap, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory < 0 && memory > -4096)
+		must(memory, PID1_NOT_EXECUTED);
+	char **vector = (char **)memory;
+	char **paths = strings(&vector, t->paths, &text);
+	char **argv = strings(&vector, t->args, &text);
+	char **envp = strings(&vector, t->envs, &text);
+
+	report(PID1_READY, 0);
+	if (sys(__NR_read, PID1_REPORT, &go, 1, 0) != 1)
+		quit();
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8);
+	must(sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0), PID1_NOT_FILTERED);
+	report(PID1_NOT_EXECUTED, execute(paths, argv, envp));
 	quit();
 }
 
-/* start_program returns the program's pid, or a negative errno. */
-HERE static int start_program(void)
+/* start_program forks, into the v2 cgroup if there is one: that way too there
+ * is no wait. It returns the program's pid. */
+HERE static int start_program(const struct task *t)
 {
-	struct task *t = (void *)sys6(__NR_mmap, 0, PID1_TASK_MAX, PROT_READ, MAP_PRIVATE, PID1_TASK, 0);
-	if ((unsigned long)t >= -4096UL)
-		return (int)(long)t;
-	if (t->direct)
-		become_program(t);
-	int pid = (int)sys6(__NR_clone, SIGCHLD, 0, 0, 0, 0, 0);
-	if (pid == 0) {
-		sys(__NR_setsid, 0, 0, 0, 0);
-		become_program(t);
+	struct clone_args args;
+	uint64_t *field = (uint64_t *)&args;
+	for (unsigned i = 0; i < sizeof args / sizeof *field; i++)
+		((volatile uint64_t *)field)[i] = 0; /* volatile: or it becomes a memset */
+	args.exit_signal = SIGCHLD;
+	if (t->into) {
+		args.flags = CLONE_INTO_CGROUP;
+		args.cgroup = PID1_JOIN;
 	}
-	sys(__NR_munmap, t, PID1_TASK_MAX, 0, 0);
-	return pid;
+	long pid = sys(__NR_clone3, &args, sizeof args, 0, 0);
+	must(pid, PID1_NOT_STARTED);
+	if (pid != 0)
+		return (int)pid;
+	if (t->session)
+		sys(__NR_setsid, 0, 0, 0, 0);
+	else
+		sys(__NR_setpgid, 0, 0, 0, 0);
+	become_program(t);
+	return 0;
 }
 
-/* reap waits for all that have ended, and tells whether the program has: that it
- * reports. */
+/* reap waits for all that have ended, and reports what happened to the program.
+ * It tells whether that has ended. */
 HERE static int reap(int program)
 {
 	int status, pid;
-	while ((pid = (int)sys(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
+	while ((pid = (int)sys(__NR_wait4, -1, &status, WNOHANG | WUNTRACED | WCONTINUED, 0)) > 0) {
 		if (pid != program)
 			continue;
-		report(PID1_ENDED, status);
-		return 1;
+		if (WIFSTOPPED(status)) {
+			report(PID1_STOPPED, WSTOPSIG(status));
+		} else if (WIFCONTINUED(status)) {
+			report(PID1_CONTINUED, 0);
+		} else {
+			report(PID1_ENDED, status);
+			return 1;
+		}
 	}
 	return 0;
 }
@@ -207,8 +290,7 @@ ENTRY HERE void pid1_main(void)
 	contain.fd = PID1_REPORT;
 	contain.events = 0;
 	contain.revents = 0;
-	/* A null timeout would wait: a zero one lies in all's second half. */
-	uint64_t now[2];
+	uint64_t now[2]; /* a null timeout would wait */
 	now[0] = now[1] = 0;
 	if (sys(__NR_ppoll, &contain, 1, now, 0) != 0)
 		quit();
@@ -218,18 +300,17 @@ ENTRY HERE void pid1_main(void)
 	sys(__NR_prctl, PR_SET_NAME, name, 0, 0);
 	sys(__NR_fcntl, PID1_REPORT, F_SETFD, FD_CLOEXEC, 0);
 
-	report(PID1_READY, 0);
-	if (sys(__NR_read, PID1_REPORT, name, 1, 0) != 1)
-		quit();
-	int program = start_program();
-	if (program < 0) {
-		report(PID1_NOT_EXECUTED, -program);
-		quit();
-	}
-	for (int fd = 0; fd <= PID1_TASK; fd++)
-		if (fd != PID1_REPORT)
-			sys(__NR_close, fd, 0, 0, 0);
-	report(PID1_RUNNING, program);
+	long memory = sys6(__NR_mmap, 0, PID1_TASK_MAX, PROT_READ, MAP_PRIVATE, PID1_TASK, 0);
+	if (memory < 0 && memory > -4096)
+		must(memory, PID1_NOT_STARTED);
+	const struct task *t = (const struct task *)memory;
+	if (t->direct)
+		become_program(t);
+	int program = start_program(t);
+	close_from_to(0, PID1_REPORT - 1);
+	close_from_to(PID1_IMAGE, PID1_JOIN + (int)(t->into + t->joins) - 1);
+	sys(__NR_munmap, memory, PID1_TASK_MAX, 0, 0);
+	set_caps(1ULL << CAP_KILL);
 	for (;;) {
 		int sig = (int)sys(__NR_rt_sigtimedwait, &all, 0, 0, 8);
 		if (sig == SIGCHLD) {

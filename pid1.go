@@ -63,28 +63,45 @@ func pid1Image() []byte {
 	return b.Bytes()
 }
 
-// pid1Task returns what pid1 is to start: argv and env, byte for byte. The
-// program is searched for as execvp(3) does. If direct, it becomes PID 1.
-func pid1Task(argv, env []string, direct bool) ([]byte, error) {
-	paths := []string{argv[0]}
-	if !strings.Contains(argv[0], "/") {
+// task is what pid1 is to start, and how. See struct task.
+type task struct {
+	argv, env []string
+	caps      uint64             // the program's capabilities
+	direct    bool               // the program itself becomes PID 1
+	session   bool               // it gets a session of its own
+	into      bool               // the first descriptor from joinFD on is a v2 cgroup to make it in
+	joins     int                // number of files there to write "0" to instead
+	cpus      unix.CPUSetDynamic // what it may run on; nil: all of its cgroup
+}
+
+// encode writes the task as pid1 reads it: argv and env byte for byte. The
+// program is searched for as execvp(3) does.
+func (t task) encode() ([]byte, error) {
+	paths := []string{t.argv[0]}
+	if !strings.Contains(t.argv[0], "/") {
 		paths = nil
 		for dir := range strings.SplitSeq(searchPath, ":") {
-			paths = append(paths, dir+"/"+argv[0])
+			paths = append(paths, dir+"/"+t.argv[0])
 		}
 	}
 	filter := syscallFilter()
 	head := struct { // struct task
-		mask                                       uint64
-		direct, filter, paths, args, envs, padding uint32
-	}{mask: blockedByCaller(), filter: uint32(len(filter)), paths: uint32(len(paths)), args: uint32(len(argv)), envs: uint32(len(env))}
-	if direct {
-		head.direct = 1
+		mask, caps                                uint64
+		direct, session, into, joins              uint32
+		filter, cpus, paths, args, envs, _padding uint32
+	}{
+		mask: blockedByCaller(), caps: t.caps,
+		direct: flag32(t.direct), session: flag32(t.session), into: flag32(t.into), joins: uint32(t.joins),
+		filter: uint32(len(filter)), cpus: uint32(len(t.cpus)),
+		paths: uint32(len(paths)), args: uint32(len(t.argv)), envs: uint32(len(t.env)),
 	}
 	var b bytes.Buffer
 	binary.Write(&b, binary.NativeEndian, head)
 	binary.Write(&b, binary.NativeEndian, filter)
-	for _, list := range [][]string{paths, argv, env} {
+	for _, word := range t.cpus {
+		binary.Write(&b, binary.NativeEndian, uint64(word))
+	}
+	for _, list := range [][]string{paths, t.argv, t.env} {
 		for _, s := range list {
 			b.WriteString(s)
 			b.WriteByte(0)
@@ -94,6 +111,13 @@ func pid1Task(argv, env []string, direct bool) ([]byte, error) {
 		return nil, errors.New("argument list too long")
 	}
 	return b.Bytes(), nil
+}
+
+func flag32(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // sealedFile returns an anonymous file with the given contents, which nobody
@@ -125,12 +149,24 @@ type pid1Report struct {
 }
 
 const (
-	pid1Ready       = C.PID1_READY
-	pid1Running     = C.PID1_RUNNING
+	pid1NotStarted  = C.PID1_NOT_STARTED
 	pid1NotFiltered = C.PID1_NOT_FILTERED
 	pid1NotExecuted = C.PID1_NOT_EXECUTED
+	pid1Ready       = C.PID1_READY
+	pid1Stopped     = C.PID1_STOPPED
+	pid1Continued   = C.PID1_CONTINUED
 	pid1Ended       = C.PID1_ENDED
 )
+
+// pid1Failures says which steps of pid1's have failed.
+var pid1Failures = map[uint32]string{
+	pid1NotStarted:      "start a process for the program",
+	C.PID1_NOT_JOINED:   "enter the program's cgroup",
+	C.PID1_NOT_PINNED:   "set the program's CPU affinity",
+	C.PID1_NOT_UNSHARED: "make a cgroup namespace",
+	C.PID1_NOT_DROPPED:  "drop capabilities",
+	pid1NotFiltered:     "load the system call filter (needs a kernel with CONFIG_SECCOMP_FILTER)",
+}
 
 // readReport reads the next report. It returns io.EOF when pid1 has ended, and
 // libcontainer's words if those come instead: it could not execute pid1.
@@ -141,8 +177,7 @@ func readReport(r io.Reader) (pid1Report, error) {
 		return pid1Report{}, io.EOF
 	}
 	report := pid1Report{binary.LittleEndian.Uint32(b[:]), int32(binary.LittleEndian.Uint32(b[4:]))}
-	switch report.kind {
-	case pid1Ready, pid1Running, pid1NotFiltered, pid1NotExecuted, pid1Ended:
+	if report.kind >= pid1NotStarted && report.kind <= pid1Ended {
 		return report, err
 	}
 	text, err := io.ReadAll(io.LimitReader(r, 4096))
@@ -156,9 +191,9 @@ func readReport(r io.Reader) (pid1Report, error) {
 // program called name was not started.
 func (r pid1Report) failure(name string) error {
 	errno := unix.Errno(r.value)
-	switch {
-	case r.kind == pid1NotFiltered:
-		return fmt.Errorf("load the system call filter (needs a kernel with CONFIG_SECCOMP_FILTER): %w", errno)
+	switch what, failed := pid1Failures[r.kind]; {
+	case failed:
+		return fmt.Errorf("%s: %w", what, errno)
 	case r.kind != pid1NotExecuted:
 		return nil
 	case errno == unix.ENOENT || errno == unix.ENOTDIR:

@@ -4,15 +4,22 @@
 
 #include <stdint.h>
 
-/* Descriptors. PID1_REPORT is a socket: contain answers READY with one byte. */
-enum { PID1_REPORT = 3, PID1_IMAGE = 4, PID1_TASK = 5 };
+/* Descriptors. PID1_REPORT is a socket: contain answers READY with one byte.
+ * PID1_ROOTFS is not pid1's but init.go's. From PID1_JOIN on lie those that lead
+ * into the cgroups of the program. */
+enum { PID1_REPORT = 3, PID1_IMAGE, PID1_TASK, PID1_ROOTFS, PID1_JOIN };
 
-/* At the start of the file behind PID1_TASK. Then follow the filter, and strings,
- * each with its zero: paths to try, arguments, environment. */
+/* At the start of the file behind PID1_TASK. Then follow the filter, the CPU
+ * mask, and strings, each with its zero: paths to try, arguments, environment. */
 struct task {
 	uint64_t mask;		    /* of blocked signals, for the program */
+	uint64_t caps;		    /* its capabilities */
 	uint32_t direct;	    /* the program itself becomes PID 1 */
+	uint32_t session;	    /* it gets a session, else only a process group */
+	uint32_t into;		    /* PID1_JOIN is a v2 cgroup to make it in */
+	uint32_t joins;		    /* number of files to write "0" to instead */
 	uint32_t filter;	    /* number of struct sock_filter */
+	uint32_t cpus;		    /* number of uint64_t of its CPU mask */
 	uint32_t paths, args, envs; /* numbers of strings */
 	uint32_t unused;
 };
@@ -20,12 +27,19 @@ struct task {
 /* More than the kernel takes for arguments and environment together. */
 #define PID1_TASK_MAX (64L << 20)
 
+/* What is reported. Up to NOT_EXECUTED the value is an errno. */
 enum {
-	PID1_READY = 0x31444950, /* wants to be told to start the program */
-	PID1_RUNNING,		 /* value: the program's pid */
-	PID1_NOT_FILTERED,	 /* an errno: the kernel refuses the filter */
-	PID1_NOT_EXECUTED,	 /* an errno */
-	PID1_ENDED,		 /* a wait status */
+	PID1_NOT_STARTED = 0x31444950, /* no process for the program */
+	PID1_NOT_JOINED,	       /* it cannot enter its cgroup */
+	PID1_NOT_PINNED,	       /* or be bound to its CPUs */
+	PID1_NOT_UNSHARED,	       /* or have a cgroup namespace */
+	PID1_NOT_DROPPED,	       /* or be rid of capabilities */
+	PID1_NOT_FILTERED,	       /* the kernel refuses the filter */
+	PID1_NOT_EXECUTED,
+	PID1_READY,	/* the program waits to be told to start */
+	PID1_STOPPED,	/* value: by which signal */
+	PID1_CONTINUED, /* after that */
+	PID1_ENDED,	/* value: a wait status */
 };
 
 struct report {

@@ -62,7 +62,7 @@ func TestPID1RefersToNothing(t *testing.T) {
 // reports.
 func runPID1(t *testing.T, direct bool, argv ...string) (reports []pid1Report) {
 	t.Helper()
-	task, err := pid1Task(argv, []string{"A=b"}, direct)
+	task, err := task{argv: argv, env: []string{"A=b"}, caps: programCapabilities(), direct: direct}.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +115,10 @@ func TestPID1Reports(t *testing.T) {
 		t.Skip("user-mode emulation cannot execute a descriptor")
 	}
 	ended := func(reports []pid1Report) (ws unix.WaitStatus, ok bool) {
-		if len(reports) != 2 || reports[0].kind != pid1Running || reports[1].kind != pid1Ended {
+		if len(reports) != 1 || reports[0].kind != pid1Ended {
 			return 0, false
 		}
-		return unix.WaitStatus(reports[1].value), true
+		return unix.WaitStatus(reports[0].value), true
 	}
 	if ws, ok := ended(runPID1(t, false, "/bin/sh", "-c", "exit 42")); !ok || ws.ExitStatus() != 42 {
 		t.Errorf("exit 42: %v, %#x", ok, ws)
@@ -168,7 +168,7 @@ func TestReportOfFailure(t *testing.T) {
 	if statusOf(err).code != 125 || !strings.Contains(err.Error(), "CONFIG_SECCOMP_FILTER") {
 		t.Errorf("%d, %v", statusOf(err).code, err)
 	}
-	if err := (pid1Report{pid1Running, 2}).failure("p"); err != nil {
+	if err := (pid1Report{pid1Ready, 0}).failure("p"); err != nil {
 		t.Error(err)
 	}
 }

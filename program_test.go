@@ -329,7 +329,7 @@ func TestCheckProgramOtherFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(socket)
-	t.Chdir(root.path) // socket addresses are short
+	t.Chdir(root.dir.Name()) // socket addresses are short
 	if err := unix.Bind(socket, &unix.SockaddrUnix{Name: "socket"}); err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +344,7 @@ func TestCheckProgramAgreesWithKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := &rootfs{path: "/", dir: slash}
+	root := &rootfs{dir: slash}
 	defer root.close()
 	dir := t.TempDir()
 	if mountedOver(dir) {

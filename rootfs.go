@@ -14,16 +14,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // rootfs is a directory that is fit to become the program's /.
-type rootfs struct {
-	path string // absolute, without symbolic links
-	dir  *os.File
-}
+type rootfs struct{ dir *os.File }
 
 // openRootfs resolves and checks dir. It changes nothing.
 func openRootfs(dir string) (*rootfs, error) {
@@ -41,6 +38,17 @@ func openRootfs(dir string) (*rootfs, error) {
 
 func (r *rootfs) close() { r.dir.Close() }
 
+// clone returns the mounts from the directory on as a tree of its own, attached
+// nowhere: what is mounted in the container is what was checked, whatever has
+// become of its name, and the name may hold any byte. The host sees nothing of it.
+func (r *rootfs) clone() (*os.File, error) {
+	fd, err := unix.OpenTree(int(r.dir.Fd()), "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return nil, fmt.Errorf("-chroot %s: open_tree: %w", quoted(r.dir.Name()), err)
+	}
+	return os.NewFile(uintptr(fd), "rootfs"), nil
+}
+
 // check refuses directories that pivot_root(2) cannot use or that would give
 // the program the host instead of a root of its own.
 func (r *rootfs) check() error {
@@ -56,18 +64,8 @@ func (r *rootfs) check() error {
 	if err != nil {
 		return reason(err)
 	}
-	// libcontainer wants a path, and sends it as JSON.
-	if r.path, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(r.dir.Fd()))); err != nil {
-		return reason(err)
-	}
-	if !utf8.ValidString(r.path) {
-		return fmt.Errorf("leads to %s: not valid UTF-8, which this version cannot use", quoted(r.path))
-	}
-	switch info, err := os.Stat(r.path); {
-	case err != nil:
-		return reason(err)
-	case !os.SameFile(own, info):
-		return errors.New("has no path in this mount namespace")
+	if own.Sys().(*syscall.Stat_t).Nlink == 0 { // contain's working directory, removed
+		return unix.ENOENT
 	}
 	for _, host := range []string{"/", "/dev"} {
 		if info, err := os.Stat(host); err == nil && os.SameFile(own, info) {

@@ -5,28 +5,104 @@ package main
 
 /*
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // os/signal does not do for some signals. SIGPROF ends in the runtime's profiler
 // (runtime.sighandler); 34, glibc's SIGRTMIN, is left to C libraries that use it
 // themselves (runtime/sigtab_linux_generic.go), so that its default action would
-// end contain; and the other real-time signals are queued by the kernel, but
-// kept as one bit each by the runtime. A C handler writes them to a pipe.
+// end contain; the other real-time signals are queued by the kernel, but kept as
+// one bit each by the runtime; and of those that stop and resume one must see who
+// has sent them. A C handler writes them to a pipe.
 static int note_fd = -1;
 
-static void note(int sig) {
+// While the process is stopped: the signal that stopped it, the handler of that,
+// the child that is to resume it; and shared with the child, whether another has.
+static volatile sig_atomic_t stopped_as, resumer, *resumed;
+static struct sigaction handler_of_stop;
+
+static void note(int sig, siginfo_t *info, void *context) {
 	int saved = errno;
+	int own = info->si_code == SI_QUEUE && info->si_ptr == &note_fd; // from resume
 	unsigned char b = (unsigned char)sig;
-	ssize_t n = write(note_fd, &b, 1);
-	(void)n;
+	(void)context;
+	// The next stop is the program's again. A late word of the last resumer is
+	// not about this stop.
+	if (sig == SIGCONT && stopped_as && (!own || info->si_pid == resumer))
+		sigaction(stopped_as, &handler_of_stop, NULL);
+	if (sig == SIGCONT && !own && resumed)
+		*resumed = 1;
+	if (!own) {
+		ssize_t n = write(note_fd, &b, 1);
+		(void)n;
+	}
 	errno = saved;
 }
 
 static int note_signal(int sig, int fd) {
-	struct sigaction sa = {.sa_handler = note, .sa_flags = SA_RESTART | SA_ONSTACK};
+	struct sigaction sa = {.sa_sigaction = note, .sa_flags = SA_RESTART | SA_ONSTACK | SA_SIGINFO};
 	note_fd = fd;
 	return sigaction(sig, &sa, NULL);
+}
+
+// resume is the life of a child that stops its parent by sig, waits until there
+// is something to read from fd, or its other end is closed, and resumes it. The
+// parent cannot: it might be told to go on before it has stopped. Once another
+// has resumed it, that is left alone: a SIGCONT takes back a stop that is on its
+// way. All signals are blocked.
+static void resume(pid_t parent, int sig, int fd) {
+	struct pollfd report = {.fd = fd, .events = POLLIN};
+	union sigval own = {.sival_ptr = &note_fd};
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	sigqueue(parent, sig, own);
+	if (!*resumed) { // else perhaps too early
+		while (poll(&report, 1, -1) < 0 && errno == EINTR)
+			;
+		if (*resumed)
+			_exit(0);
+	}
+	sigqueue(parent, SIGCONT, own);
+	_exit(0);
+}
+
+// stop_as stops the process by sig, with the default action of that, until it is
+// resumed by its caller, or there is something to read from fd.
+static void stop_as(int sig, int fd) {
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	sigset_t all, mask;
+	pid_t self = getpid();
+	if (!resumed) {
+		void *page = mmap(NULL, sizeof *resumed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (page == MAP_FAILED)
+			return;
+		resumed = page;
+	}
+	*resumed = 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
+	if (sig != SIGSTOP) {
+		sigaction(sig, NULL, &handler_of_stop);
+		stopped_as = sig;
+		sigaction(sig, &dfl, NULL);
+	}
+	pid_t child = fork();
+	if (child == 0)
+		resume(self, sig, fd);
+	resumer = child;
+	sigdelset(&all, sig);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (stopped_as)
+		sigaction(sig, &handler_of_stop, NULL);
+	stopped_as = resumer = 0;
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 */
 import "C"
@@ -64,7 +140,7 @@ func catchSignals() *signals {
 		case sig == unix.SIGKILL || sig == unix.SIGSTOP || sig == unix.SIGCHLD || sig == unix.SIGURG:
 		case ignoredByCaller(sig):
 			signal.Ignore(sig) // for the runtime may have taken it
-		case sig == unix.SIGPROF || sig >= sigRTMin:
+		case sig == unix.SIGPROF || sig == unix.SIGCONT || stopsProcess(sig) || sig >= sigRTMin:
 			noted = append(noted, sig)
 		default:
 			notified = append(notified, sig)
@@ -113,11 +189,13 @@ func (s *signals) pending() (unix.Signal, bool) {
 
 // endsProcess tells whether the default action of a signal is to end a process.
 func endsProcess(sig os.Signal) bool {
-	switch sig {
-	case unix.SIGCONT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		return false
-	}
-	return true
+	return sig != unix.SIGCONT && sig != unix.SIGWINCH && !stopsProcess(sig)
+}
+
+// stopsProcess tells whether the default action of a signal that can be caught
+// is to stop a process.
+func stopsProcess(sig os.Signal) bool {
+	return sig == unix.SIGTSTP || sig == unix.SIGTTIN || sig == unix.SIGTTOU
 }
 
 // wait waits for a signal like pending's, or until quit is closed: then it
@@ -148,4 +226,12 @@ func (s *signals) forward(p *libcontainer.Process) {
 	for sig := range s.caught {
 		_ = p.Signal(sig)
 	}
+}
+
+// stopAs stops contain as its program was stopped, by sig, so that a shell's jobs,
+// fg and bg see the two as one. It returns when contain has been resumed, or
+// report has something to say: the program goes on, or has ended, at the hands of
+// another. It must be called on the main thread, see PDEATHSIG in main.go.
+func stopAs(sig unix.Signal, report *os.File) {
+	C.stop_as(C.int(sig), C.int(report.Fd()))
 }

@@ -40,7 +40,7 @@ const systemdTimeout = 30 * time.Second
 type scope struct {
 	unit  string // NAME.scope
 	slice string // the unit it is made in
-	dir   string // its cgroup
+	dir   string // v2: its cgroup
 
 	controllers []string // to delegate
 	keeper      *exec.Cmd
@@ -68,6 +68,9 @@ func (s *scope) start() error {
 	})
 	if err != nil {
 		return err
+	}
+	if s.dir == "" {
+		return nil
 	}
 	// Out of the scope's own cgroup, whose children could have no limits else.
 	if err := os.Mkdir(s.keeperDir(), 0o755); err != nil {
@@ -100,7 +103,9 @@ func (s *scope) stop() error {
 	s.hold.Close()
 	s.hold = nil // once is enough: libcontainer calls again after a failed start
 	_ = s.keeper.Wait()
-	_ = cgroups.RemovePath(s.keeperDir())
+	if s.dir != "" {
+		_ = cgroups.RemovePath(s.keeperDir())
+	}
 	err := runJob("stop "+s.unit, func(ctx context.Context, c *dbus.Conn, done chan<- string) error {
 		_, err := c.StopUnitContext(ctx, s.unit, "replace", done)
 		return err
@@ -108,6 +113,9 @@ func (s *scope) stop() error {
 	var e godbus.Error
 	if errors.As(err, &e) && e.Name == "org.freedesktop.systemd1.NoSuchUnit" {
 		err = nil // the end of the keeper was enough
+	}
+	if s.dir == "" {
+		return err
 	}
 	return then(err, cgroups.RemovePath(s.dir))
 }

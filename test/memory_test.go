@@ -38,7 +38,54 @@ func TestMemoryBelowTheLimitIsFine(t *testing.T) {
 
 func TestMemoryLimitTooSmallToStart(t *testing.T) {
 	leavesNothing(t)
-	contain(t, "-chroot", rootfs(t), "-memory-limit", "1023K", "--", "probe", "exit", "0").wantError(t, 125, `-memory-limit "1023KiB": too small`)
+	contain(t, "-chroot", rootfs(t), "-memory-limit", "255K", "--", "probe", "exit", "0").
+		wantError(t, 125, `-memory-limit "255KiB": too small, the least is 256KiB`)
+}
+
+// A static program starts under the smallest limit, and the limit holds: what
+// has set the container up is not charged to it.
+func TestSmallestMemoryLimit(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for range 20 {
+		contain(t, "-chroot", root, "-memory-limit", "256K", "--", "probe", "exit", "7").want(t, 7, "")
+	}
+	contain(t, "-chroot", root, "-memory-limit", "256K", "--", "probe", "hog", "1"+mega).
+		wantError(t, 137, "memory limit of 256KiB exceeded, killed")
+}
+
+// TestMemoryFloor finds the smallest limit under which a static program starts,
+// three times of three, with a binary that takes any.
+func TestMemoryFloor(t *testing.T) {
+	leavesNothing(t)
+	floor := filepath.Join(t.TempDir(), "contain")
+	if path := os.Getenv("CONTAIN_WITHOUT_FLOOR"); path != "" {
+		floor = path
+	} else if out, err := exec.Command("go", "build", "-ldflags", "-X main.minMemoryPages=1", "-o", floor, "..").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	root := rootfs(t)
+	starts := func(kib int) bool {
+		for range 3 {
+			cmd := exec.Command(floor, "-chroot", root, "-memory-limit", itoa(kib)+"K", "--", "probe", "exit", "7")
+			if r := startCommand(t, cmd).wait(t); r.code() != 7 {
+				return false
+			}
+		}
+		return true
+	}
+	low, high := 64, 512 // starts with high, not with low
+	for high-low > 4 {
+		if middle := (low + high) / 8 * 4; starts(middle) {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	t.Logf("the smallest limit is %d KiB", high)
+	if high > 256 {
+		t.Errorf("the smallest limit is %d KiB, want at most 256", high)
+	}
 }
 
 // The problem statement's own example has this limit.

@@ -27,7 +27,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"-chroot", "/tmp", "-memory-limit", "0.4", "prog"}, `-memory-limit "0.4": below`},
 		{[]string{"-chroot", "/tmp", "-cpu-core-ids", "0\n1", "prog"}, `-cpu-core-ids "0\n1": not a list`},
 		{[]string{"-chroot", "/tmp", "-network-address", "10.0.0.1", "prog"}, "prefix length is missing"},
-		{[]string{"-chroot", "/\xff", "prog"}, "not valid UTF-8"},
+		{[]string{"-chroot", rootfs(t), "-state-dir", "/\xff", "probe"}, "not valid UTF-8"},
 	} {
 		r := contain(t, c.args...)
 		r.wantError(t, 125, c.text)

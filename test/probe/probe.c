@@ -60,6 +60,23 @@ static int do_raise(char **arg)
 	return 0;
 }
 
+/* blink COUNT: is stopped and resumed by a child, without a pause */
+static int do_blink(char **arg)
+{
+	pid_t self = getpid();
+	if (fork() == 0) {
+		for (int i = atoi(arg[0]); i > 0; i--) {
+			kill(self, SIGSTOP);
+			kill(self, SIGCONT);
+		}
+		_exit(0);
+	}
+	while (wait(NULL) < 0)
+		;
+	say("done");
+	return 0;
+}
+
 /* wait: until killed */
 static int do_wait(char **arg)
 {
@@ -439,7 +456,7 @@ static const struct {
 	int (*run)(char **);
 } verbs[] = {
 	{"exit", 1, do_exit}, {"segv", 0, do_segv}, {"raise", 1, do_raise},
-	{"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args},
+	{"blink", 1, do_blink}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args},
 	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
 	{"fds", 0, do_fds}, {"open", 2, do_open}, {"create", 1, do_create},
 	{"mknod", 3, do_mknod}, {"mkdir", 1, do_mkdir},
