@@ -24,9 +24,12 @@ BUILD   := .build
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo -E)
 PREFIX  ?= /usr/local
 
-# For test-vm: the guest's kernel, and whether systemd is its init.
+# For test-vm: the guest's kernel, whether systemd is its init, and whether that
+# has cgroup v1; which tests.
 KERNEL  ?= 6.1
 SYSTEMD ?=
+V1      ?=
+RUN     ?= .
 
 .PHONY: build probe demo test unit integration test-vm test-arm64 lint install clean deps
 
@@ -57,14 +60,14 @@ integration: build probe
 	CONTAIN_WITHOUT_FLOOR="$(CURDIR)/$(BUILD)/contain-without-floor" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test
 
-# The same tests in a virtual machine with pure cgroup v2, see test/vm/run.
+# The same tests in a virtual machine, else with pure cgroup v2, see test/vm/run.
 # What waits there may take longer: starting programs is 50 times slower.
 test-vm: build probe
 	go test -c -o $(BUILD)/integration.test ./test
-	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) -g -t 1500 -m 2048 \
+	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 1500 -m 2048 \
 	-e CONTAIN_WITHOUT_FLOOR="$(CURDIR)/$(BUILD)/contain-without-floor" \
 	-e CONTAIN="$(CURDIR)/contain" -e PROBE="$(CURDIR)/$(BUILD)/probe" \
-	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test"
+	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" -test.run '$(RUN)'
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation,
 # which has no openat2 (QEMU 7.2) and so cannot run those of rootfs and program.

@@ -309,7 +309,7 @@ func (c *container) watchOOM() {
 		for range notice {
 			for range 100 {
 				if readOOM(c.cgroup).own {
-					killChildren()
+					_ = c.process.Signal(unix.SIGKILL)
 					return
 				}
 				time.Sleep(time.Millisecond)

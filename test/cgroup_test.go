@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -123,7 +122,11 @@ func TestInsideUnitsOfSystemd(t *testing.T) {
 		t.Skip("systemd is not the host's init")
 	}
 	leavesNothing(t)
-	args := []string{"-chroot", rootfs(t), "-memory-limit", "64M", "-cpu-core-ids", firstCPU(t), "--", "probe", "cat", "/sys/fs/cgroup/memory.max"}
+	limit := "/sys/fs/cgroup/memory.max"
+	if !unified() {
+		limit = "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+	}
+	args := []string{"-chroot", rootfs(t), "-memory-limit", "64M", "-cpu-core-ids", firstCPU(t), "--", "probe", "cat", limit}
 	for _, options := range [][]string{
 		{"--scope"}, {"--scope", "-p", "Delegate=yes"}, {"--pipe", "--wait"}, {"--pipe", "--wait", "-p", "Delegate=yes"},
 	} {
@@ -135,8 +138,8 @@ func TestInsideUnitsOfSystemd(t *testing.T) {
 
 // In a subtree that systemd has delegated, contain makes its cgroup itself.
 func TestInsideADelegatedSubtree(t *testing.T) {
-	if !underSystemd() {
-		t.Skip("systemd is not the host's init")
+	if !underSystemd() || !unified() {
+		t.Skip("systemd with cgroup v2 is not the host's init")
 	}
 	leavesNothing(t)
 	script := `d=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)
@@ -159,17 +162,22 @@ func TestDaemonReloadChangesNoLimit(t *testing.T) {
 	cpu := firstCPU(t)
 	p := start(t, "-chroot", rootfs(t), "-memory-limit", "64M", "-cpu-core-ids", cpu, "--", "probe", "wait")
 	p.waitLine(t, "ready")
-	dirs := cgroupDirs(t)
-	dir := dirs[slices.IndexFunc(dirs, func(d string) bool { return filepath.Base(d) == "program" })]
+	files := []string{"memory.max", "memory.swap.max", "memory.oom.group", "cpuset.cpus", "pids.max"}
+	if !unified() {
+		files = []string{"memory.limit_in_bytes", "cpuset.cpus", "pids.max", "devices.list"}
+	}
 	limits := func() (text string) {
-		for _, file := range []string{"memory.max", "memory.swap.max", "memory.oom.group", "cpuset.cpus", "pids.max"} {
-			value, _ := os.ReadFile(filepath.Join(dir, file))
-			text += file + "=" + string(value)
+		for _, file := range files {
+			for _, dir := range cgroupDirs(t) {
+				if value, err := os.ReadFile(filepath.Join(dir, file)); err == nil && filepath.Base(dir) != "keeper" {
+					text += file + "=" + string(value)
+				}
+			}
 		}
 		return text
 	}
 	before := limits()
-	if !strings.HasPrefix(before, "memory.max=67108864\n") || !strings.Contains(before, "cpuset.cpus="+cpu+"\n") {
+	if !strings.Contains(before, files[0]+"=67108864\n") || !strings.Contains(before, "cpuset.cpus="+cpu+"\n") {
 		t.Errorf("the limits are %q", before)
 	}
 	for range 2 {
