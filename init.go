@@ -10,6 +10,7 @@ package main
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "pid1.h"
 
@@ -27,6 +28,18 @@ static void keep(void) {
 	_exit(0);
 }
 
+extern char **environ;
+
+// forget_go hides what the Go runtime would heed of the caller's environment,
+// GOMAXPROCS, GODEBUG and others: some print, some end the process. The names are
+// changed in place, for the runtime looks for the auxiliary vector behind the
+// variables.
+static void forget_go(void) {
+	for (char **variable = environ; *variable; variable++)
+		if (strncmp(*variable, "GO", 2) == 0)
+			**variable = '_';
+}
+
 // Runs before nsexec, libcontainer's own constructor: that one takes over the
 // process whenever _LIBCONTAINER_INITPIPE is set, so a caller's environment
 // must not be able to set it. argv[0] tells the re-exec from the user; it is
@@ -41,15 +54,17 @@ static void before_everything(void) {
 		close(fd);
 	}
 	for (int sig = 1; sig <= 64; sig++) {
-		struct sigaction sa;
-		if (sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
+		unsigned long old[4]; // the kernel's struct; libc would hide 32 and 33
+		if (syscall(SYS_rt_sigaction, sig, NULL, old, 8) == 0 && old[0] == (unsigned long)SIG_IGN)
 			ignored_at_start |= 1ULL << (sig - 1);
 	}
 	sigprocmask(SIG_SETMASK, NULL, &blocked_at_start);
 	if (strcmp(name, "contain-keeper") == 0)
 		keep();
-	if (strcmp(name, "contain-init") != 0)
+	if (strcmp(name, "contain-init") != 0) {
 		unsetenv("_LIBCONTAINER_INITPIPE");
+		forget_go();
+	}
 }
 
 static unsigned long long was_blocked(void) {
@@ -60,8 +75,8 @@ static unsigned long long was_blocked(void) {
 	return mask;
 }
 
-static int was_ignored(int sig) {
-	return ignored_at_start >> (sig - 1) & 1;
+static unsigned long long was_ignored(void) {
+	return ignored_at_start;
 }
 */
 import "C"
@@ -69,7 +84,6 @@ import "C"
 import (
 	"fmt"
 	"os"
-	"os/signal"
 
 	"github.com/opencontainers/runc/libcontainer"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C half: makes the namespaces before Go starts
@@ -92,7 +106,6 @@ func init() {
 	dieWithParent()
 	mountRootfs()
 	detachStdio()
-	ignoreAsCaller()
 	libcontainer.Init() // does not return
 }
 
@@ -149,18 +162,11 @@ func detachStdio() {
 // programStdio keeps the garbage collector from closing descriptors 0 to 2.
 var programStdio [3]*os.File
 
-// ignoreAsCaller makes the signals that contain's caller ignores (nohup) be
-// ignored here, and so in the program: an exec keeps ignored what is ignored.
-func ignoreAsCaller() {
-	for sig := unix.Signal(1); sig <= 64; sig++ {
-		if ignoredByCaller(sig) {
-			signal.Ignore(sig)
-		}
-	}
-}
-
 // ignoredByCaller tells whether the process was started with sig ignored.
-func ignoredByCaller(sig unix.Signal) bool { return C.was_ignored(C.int(sig)) != 0 }
+func ignoredByCaller(sig unix.Signal) bool { return ignoredMask()>>(sig-1)&1 != 0 }
+
+// ignoredMask is the mask of those signals: bit 0 is signal 1.
+func ignoredMask() uint64 { return uint64(C.was_ignored()) }
 
 // blockedByCaller is the mask of signals that the process was started with.
 func blockedByCaller() uint64 { return uint64(C.was_blocked()) }

@@ -15,8 +15,8 @@
  *	fd 4	(PID1_IMAGE) this code
  *	fd 5	(PID1_TASK) what to start: struct task and its strings
  *	fd 7-	(PID1_JOIN) the ways into the program's cgroups
- * and the credentials, rlimits, namespaces and ignored signals of the program;
- * but contain's own cgroup and cgroup namespace, and CAP_SYS_ADMIN.
+ * and the credentials, rlimits, namespaces of the program; but
+ * contain's own cgroup and cgroup namespace, and CAP_SYS_ADMIN.
  *
  * What it does, in this order:
  *	1. asks to be killed with contain, and ends if contain has gone already;
@@ -28,8 +28,8 @@
  *	   c. gets its CPUs, and a cgroup namespace, whose root is its cgroup;
  *	   d. gives up the capabilities that the program is not to have;
  *	   e. reports READY, and waits for contain's word;
- *	   f. takes the signal mask of contain's caller and the system call filter,
- *	      and executes the program.
+ *	   f. blocks and ignores the signals that contain's caller did, takes the
+ *	      system call filter, and executes the program.
  *	   A step that fails it reports by itself, as NOT_...;
  *	4. keeps one capability, to send signals to any user's program;
  *	5. passes each signal on, and reaps. A stop of the program is reported as
@@ -199,6 +199,19 @@ HERE static int execute(char **paths, char **argv, char **envp)
 	return denied ? EACCES : err;
 }
 
+/* take_signals makes the dispositions and the mask those of contain's caller. An
+ * exec makes the rest SIG_DFL, and pid1 itself has handlers for none. */
+HERE static void take_signals(const struct task *t)
+{
+	volatile uint64_t action[4]; /* struct sigaction, the kernel's */
+	action[0] = (uint64_t)SIG_IGN;
+	action[1] = action[2] = action[3] = 0;
+	for (int sig = 1; sig <= 64; sig++)
+		if (t->ignored >> (sig - 1) & 1)
+			sys(__NR_rt_sigaction, sig, action, 0, 8);
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8);
+}
+
 /* become_program does not return. The filter comes last: it need not allow what
  * was done before. */
 HERE static void become_program(const struct task *t)
@@ -225,7 +238,7 @@ HERE static void become_program(const struct task *t)
 	report(PID1_READY, 0);
 	if (sys(__NR_read, PID1_REPORT, &go, 1, 0) != 1)
 		quit();
-	sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8);
+	take_signals(t);
 	must(sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0), PID1_NOT_FILTERED);
 	report(PID1_NOT_EXECUTED, execute(paths, argv, envp));
 	quit();

@@ -86,11 +86,11 @@ func (t task) encode() ([]byte, error) {
 	}
 	filter := syscallFilter()
 	head := struct { // struct task
-		mask, caps                                uint64
+		mask, ignored, caps                       uint64
 		direct, session, into, joins              uint32
 		filter, cpus, paths, args, envs, _padding uint32
 	}{
-		mask: blockedByCaller(), caps: t.caps,
+		mask: blockedByCaller(), ignored: ignoredMask(), caps: t.caps,
 		direct: flag32(t.direct), session: flag32(t.session), into: flag32(t.into), joins: uint32(t.joins),
 		filter: uint32(len(filter)), cpus: uint32(len(t.cpus)),
 		paths: uint32(len(paths)), args: uint32(len(t.argv)), envs: uint32(len(t.env)),

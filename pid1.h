@@ -13,6 +13,7 @@ enum { PID1_REPORT = 3, PID1_IMAGE, PID1_TASK, PID1_ROOTFS, PID1_JOIN };
  * mask, and strings, each with its zero: paths to try, arguments, environment. */
 struct task {
 	uint64_t mask;		    /* of blocked signals, for the program */
+	uint64_t ignored;	    /* and of ignored ones */
 	uint64_t caps;		    /* its capabilities */
 	uint32_t direct;	    /* the program itself becomes PID 1 */
 	uint32_t session;	    /* it gets a session, else only a process group */

@@ -43,10 +43,16 @@ static void note(int sig, siginfo_t *info, void *context) {
 	errno = saved;
 }
 
-static int note_signal(int sig, int fd) {
+// note_signal has sig caught by note, in this thread at least: the caller may
+// have blocked it.
+static void note_signal(int sig, int fd) {
 	struct sigaction sa = {.sa_sigaction = note, .sa_flags = SA_RESTART | SA_ONSTACK | SA_SIGINFO};
+	sigset_t one;
 	note_fd = fd;
-	return sigaction(sig, &sa, NULL);
+	sigaction(sig, &sa, NULL);
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	pthread_sigmask(SIG_UNBLOCK, &one, NULL);
 }
 
 // resume is the life of a child that stops its parent by sig, waits until there
@@ -126,11 +132,12 @@ type signals struct {
 // catchSignals starts to keep every signal but those that are not the user's
 // to send: SIGCHLD is about contain's own children, SIGURG is how the Go
 // runtime preempts its threads. Signals that contain's caller ignores (nohup)
-// stay ignored, here and in the program (ignoreAsCaller).
+// stay ignored, here and in the program (pid1.c).
 //
 // The buffer is larger than any caller's burst: the runtime drops a signal
 // when the channel is full. Of one that comes again before it was delivered the
-// kernel keeps one, as for any process; real-time signals are all kept.
+// kernel keeps one, as for any process; real-time signals are all kept. It must be
+// called on the main thread, which stays.
 func catchSignals() *signals {
 	s := &signals{caught: make(chan os.Signal, 1024)}
 	var noted []unix.Signal
@@ -146,7 +153,9 @@ func catchSignals() *signals {
 			notified = append(notified, sig)
 		}
 	}
-	signal.Notify(s.caught, notified...)
+	if len(notified) > 0 { // of none it would make all
+		signal.Notify(s.caught, notified...)
+	}
 	s.catchInC(noted)
 	return s
 }

@@ -43,24 +43,50 @@ func TestEverySignalReachesTheProgram(t *testing.T) {
 func TestSignalDuringTheStart(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
+	const rounds, parallel = 38, 8
+	begin := func() *process { return start(t, "-chroot", root, "--", "probe", "signals", "1") }
+	// How long the start takes on this machine, so that the signals fall into it.
+	began := time.Now()
+	var first [parallel]*process
+	for i := range first {
+		first[i] = begin()
+	}
+	for _, p := range first {
+		p.waitLine(t, "ready")
+		p.signal(t, syscall.SIGTERM)
+		p.wait(t).want(t, 0, "ready\n15\n")
+	}
+	window := max(25*time.Millisecond, time.Since(began))
 	before, after := 0, 0
-	for i := range 60 {
-		p := start(t, "-chroot", root, "--", "probe", "signals", "1")
-		sent := make(chan error)
-		time.AfterFunc(time.Duration(i)*time.Millisecond/2, func() { sent <- p.cmd.Process.Signal(syscall.SIGTERM) })
-		if err := <-sent; err != nil {
-			t.Fatal(err)
+	for round := range rounds {
+		var ps [parallel]*process
+		var delays [parallel]time.Duration
+		sent := make(chan error, parallel)
+		for i := range ps {
+			delays[i] = window * time.Duration(i*rounds+round) / (parallel * rounds)
+			ps[i] = begin()
+			time.AfterFunc(delays[i], func() { sent <- ps[i].cmd.Process.Signal(syscall.SIGTERM) })
 		}
-		switch r := p.wait(t); {
-		case r.status.Signaled() && r.status.Signal() == syscall.SIGTERM && r.stdout == "":
-			before++
-		case r.code() == 0 && r.stdout == "ready\n15\n":
-			after++
-		default:
-			t.Fatalf("TERM after %d/2 ms: wait status %#x, stdout %q, stderr %q", i, r.status, r.stdout, r.stderr)
+		for range ps {
+			if err := <-sent; err != nil {
+				t.Error(err)
+			}
+		}
+		for i, p := range ps {
+			switch r := p.wait(t); {
+			case r.status == syscall.WaitStatus(syscall.SIGTERM) && r.stdout == "" && r.stderr == "":
+				before++
+			case r.status == 0 && r.stdout == "ready\n15\n" && r.stderr == "":
+				after++
+			default:
+				t.Fatalf("TERM after %v: wait status %#x, stdout %q, stderr %q", delays[i], r.status, r.stdout, r.stderr)
+			}
 		}
 	}
-	t.Logf("%d ended before the program had a handler, %d programs got it", before, after)
+	t.Logf("%d starts, TERM within %v: %d ended before the program had a handler, %d programs got it", rounds*parallel, window, before, after)
+	if before+after != rounds*parallel || before == 0 {
+		t.Errorf("%d and %d of %d", before, after, rounds*parallel)
+	}
 }
 
 // Real-time signals are queued, not merged.

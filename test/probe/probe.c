@@ -51,6 +51,13 @@ static int do_segv(char **arg)
 	return 0;
 }
 
+/* abort: as a failed assertion does */
+static int do_abort(char **arg)
+{
+	(void)arg;
+	abort();
+}
+
 /* raise SIGNAL: with its default action */
 static int do_raise(char **arg)
 {
@@ -109,6 +116,22 @@ static int do_args(char **arg)
 	return 0;
 }
 
+/* sum ...: print how many arguments there are, and the FNV-1a checksum of them
+ * all with their zeros */
+static int do_sum(char **arg)
+{
+	unsigned long sum = 0xcbf29ce484222325;
+	int n = 0;
+	for (; arg[n]; n++) {
+		for (size_t i = 0; i <= strlen(arg[n]); i++) {
+			sum ^= (unsigned char)arg[n][i];
+			sum *= 0x100000001b3;
+		}
+	}
+	printf("%d %016lx\n", n, sum);
+	return 0;
+}
+
 /* env: print the environment */
 static int do_env(char **arg)
 {
@@ -163,6 +186,62 @@ static int do_fds(char **arg)
 		printf("%d %s\n", fd, target);
 	}
 	return 0;
+}
+
+/* nulls: exit with bit N set if descriptor N, of 0 to 2, is /dev/null, and bit 3
+ * if there is any other than these */
+static int do_nulls(char **arg)
+{
+	struct stat st;
+	int bits = 0;
+	(void)arg;
+	for (int fd = 0; fd < 3; fd++)
+		if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+			bits |= 1 << fd;
+	for (int fd = 3; fd < 1024; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			bits |= 8;
+	return bits;
+}
+
+static int become(char **argv)
+{
+	execv(argv[0], argv);
+	return fail(argv[0]);
+}
+
+/* ignore SIGNAL,...|all PROGRAM ...: execute it with these ignored, also those
+ * that glibc keeps to itself */
+static int do_ignore(char **arg)
+{
+	unsigned long action[4] = {(unsigned long)SIG_IGN, 0, 0, 0};
+	if (!strcmp(arg[0], "all")) {
+		for (int sig = 1; sig <= 64; sig++)
+			syscall(SYS_rt_sigaction, sig, action, NULL, 8);
+	} else {
+		for (char *p = strtok(arg[0], ","); p; p = strtok(NULL, ","))
+			syscall(SYS_rt_sigaction, atoi(p), action, NULL, 8);
+	}
+	return become(arg + 1);
+}
+
+/* block PROGRAM ...: execute it with all signals blocked, also those that glibc
+ * keeps to itself */
+static int do_block(char **arg)
+{
+	unsigned long all = ~0UL;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+	return become(arg);
+}
+
+/* deep NAME COUNT PROGRAM ...: execute it below that many new directories, each
+ * in the one before */
+static int do_deep(char **arg)
+{
+	for (int n = atoi(arg[1]); n > 0; n--)
+		if (mkdir(arg[0], 0755) < 0 || chdir(arg[0]) < 0)
+			return fail(arg[0]);
+	return become(arg + 2);
 }
 
 /* open FILE r|w: print ok or why not */
@@ -455,10 +534,11 @@ static const struct {
 	int args;
 	int (*run)(char **);
 } verbs[] = {
-	{"exit", 1, do_exit}, {"segv", 0, do_segv}, {"raise", 1, do_raise},
-	{"blink", 1, do_blink}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args},
+	{"exit", 1, do_exit}, {"segv", 0, do_segv}, {"abort", 0, do_abort}, {"raise", 1, do_raise},
+	{"blink", 1, do_blink}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args}, {"sum", 0, do_sum},
 	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
-	{"fds", 0, do_fds}, {"open", 2, do_open}, {"create", 1, do_create},
+	{"fds", 0, do_fds}, {"nulls", 0, do_nulls}, {"ignore", 2, do_ignore}, {"block", 1, do_block}, {"deep", 3, do_deep},
+	{"open", 2, do_open}, {"create", 1, do_create},
 	{"mknod", 3, do_mknod}, {"mkdir", 1, do_mkdir},
 	{"call", 1, do_call}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
 	{"childhog", 1, do_childhog}, {"shmhog", 1, do_shmhog},
