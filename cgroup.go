@@ -85,6 +85,9 @@ func checkCgroup1(need []string) (h cgroupHost, err error) {
 	}
 	found := map[string]string{}
 	for _, m := range mounts {
+		if _, named := own["name="+m.Subsystems[0]]; named && m.Subsystems[0] != "systemd" {
+			continue // no controller, and nobody's but its maker's, such as OpenRC's
+		}
 		cgroup, err := m.GetOwnCgroup(own)
 		if err == nil {
 			cgroup, err = filepath.Rel(m.Root, cgroup) // what is mounted may be a part, in another container

@@ -80,6 +80,7 @@ type host struct {
 	orphaned    bool               // contain's process group is, see there
 	affinity    unix.CPUSetDynamic // what the program may run on
 	home        string             // of user 0 in the rootfs
+	tty         ttyPlan
 	bridge      bridge
 }
 

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/docker/go-units"
 	"github.com/opencontainers/cgroups"
@@ -36,8 +37,14 @@ type container struct {
 	process *libcontainer.Process // nil until started
 	report  *os.File              // contain's end of reportFD
 	early   *pid1Report           // read before its time, for wait
-	ended   bool                  // init was waited for
-	memory  int64                 // the limit, bytes; 0: none
+	pidfd   int                   // of the init, once started
+
+	terminal *terminal // of the program; nil: none
+	orphaned bool      // contain's process group is
+	resumed  time.Time // when contain was last, after a stop
+	oom      *os.File  // v1: readable when the kernel is about to kill; else nil
+	ended    bool      // init was waited for
+	memory   int64     // the limit, bytes; 0: none
 }
 
 func init() {
@@ -67,7 +74,7 @@ func createContainer(opts options, h host) (*container, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{id: id, config: config, lib: lib, memory: opts.memory, task: newTask(opts, h)}
+		c := &container{id: id, config: config, lib: lib, memory: opts.memory, pidfd: -1, task: newTask(opts, h), orphaned: h.orphaned}
 		if err := c.makeCgroup(h.cgroup); err != nil {
 			return nil, then(err, c.destroy())
 		}
@@ -80,14 +87,20 @@ func createContainer(opts options, h host) (*container, error) {
 
 // newTask returns what pid1 is to do, but for its cgroups.
 func newTask(opts options, h host) task {
-	return task{
+	t := task{
 		argv:    opts.argv,
 		env:     []string{"PATH=" + searchPath, "HOME=" + h.home, "container=contain"},
 		caps:    programCapabilities(),
 		direct:  !opts.init,
-		session: h.orphaned,
+		session: h.orphaned && h.tty.replace == 0, // the terminal is pid1's session's
 		cpus:    h.affinity,
+		tty:     h.tty.replace,
+		front:   h.tty.front,
 	}
+	if term, ok := os.LookupEnv("TERM"); ok && t.tty != 0 {
+		t.env = append(t.env, "TERM="+term)
+	}
+	return t
 }
 
 // makeCgroup makes the container's cgroup, still without limits: those
@@ -128,8 +141,38 @@ func (c *container) start(root *rootfs) error {
 		return fmt.Errorf("start container: %w", err)
 	}
 	c.process = p
+	pid, err := p.Pid()
+	if err == nil {
+		c.pidfd, err = unix.PidfdOpen(pid, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("pidfd_open: %w", err)
+	}
 	return nil
 }
+
+// signal sends sig to pid1, which passes it on: to the program, or to the whole
+// process group that it began in. It is no error if that has ended.
+func (c *container) signal(sig unix.Signal, how uint32) {
+	info := unix.Siginfo{Signo: int32(sig), Code: siQueue}
+	// si_value of siginfo_t on 64-bit machines, after si_pid and si_uid
+	(*[8]uint32)(unsafe.Pointer(&info))[6] = how
+	_ = unix.PidfdSendSignal(c.pidfd, sig, &info, 0)
+}
+
+// goOn resumes the program, with the whole group that was stopped with it; in the
+// foreground of its terminal, if contain is in that of its caller's.
+func (c *container) goOn() {
+	c.terminal.enter()
+	how := uint32(pid1ToGroup)
+	if c.terminal.inFront() {
+		how = pid1ToFront
+	}
+	c.signal(unix.SIGCONT, how)
+}
+
+// siQueue is SI_QUEUE, sigaction(2).
+const siQueue = -1
 
 // newProcess returns what libcontainer is to execute in the container, with the
 // descriptors that pid1.c and init.go expect.
@@ -145,14 +188,16 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 			closeAll(files)
 		}
 	}()
-	doors, into, err := entrances(c.cgroup, c.task.direct)
+	doors, err := openDoors(c.cgroup, c.task.direct)
 	if err != nil {
 		return nil, fmt.Errorf("open the cgroup: %w", err)
 	}
-	defer func() { files = append(files, doors...) }()
-	if c.task.into = into; !into {
-		c.task.joins = len(doors)
-	}
+	defer func() {
+		if err != nil {
+			closeAll(doors.files)
+		}
+	}()
+	c.task.doors = doors
 	encoded, err := c.task.encode()
 	if err != nil {
 		return nil, cannotExec("program %s: %w", quoted(c.task.argv[0]), err)
@@ -171,6 +216,7 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 	if err != nil {
 		return nil, err
 	}
+	files = append(append(files, tree), doors.files...)
 	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
 	return &libcontainer.Process{
 		Args:       []string{pid1Path},
@@ -179,7 +225,7 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 		Stdin:      os.Stdin,
 		Stdout:     os.Stdout,
 		Stderr:     os.Stderr,
-		ExtraFiles: append(append(files, tree), doors...),
+		ExtraFiles: files,
 		Init:       true,
 	}, nil
 }
@@ -193,7 +239,7 @@ func (c *container) abortOn(sigs *signals) (stop func() (unix.Signal, bool)) {
 	go func() {
 		defer close(done)
 		for sig = sigs.wait(quit); sig != 0; {
-			killChildren()
+			killChildren(c.keeper())
 			select {
 			case <-quit:
 				return
@@ -208,16 +254,31 @@ func (c *container) abortOn(sigs *signals) (stop func() (unix.Signal, bool)) {
 	}
 }
 
-// killChildren kills what this process has started from its main thread: while
-// libcontainer starts the container, its init and the helpers of that. The
-// container's cgroup is still empty then.
-func killChildren() {
+// killChildren kills what this process has started from its main thread, but for
+// one: while libcontainer starts the container, its init and the helpers of that.
+// The container's cgroup is still empty then. It needs CONFIG_PROC_CHILDREN.
+func killChildren(except int) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", unix.Getpid()))
 	for _, field := range strings.Fields(string(text)) {
-		if pid, err := strconv.Atoi(field); err == nil {
+		if pid, err := strconv.Atoi(field); err == nil && pid != except {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
+}
+
+// keeper is the pid of the keeper of systemd's scope, or 0.
+func (c *container) keeper() int {
+	var s *scope
+	switch g := c.cgroup.(type) {
+	case *cgroup1:
+		s = g.scope
+	case *cgroup2:
+		s = g.scope
+	}
+	if s == nil {
+		return 0
+	}
+	return s.keeper.Process.Pid
 }
 
 // exec has the init execute pid1, and that the program. It returns when signals
@@ -225,7 +286,9 @@ func killChildren() {
 // program, the error comes here or later from wait.
 func (c *container) exec() error {
 	if c.memory != 0 {
-		c.watchOOM()
+		if err := c.watchOOM(); err != nil {
+			return err
+		}
 	}
 	if err := c.lib.Exec(); err != nil {
 		return fmt.Errorf("execute program: %w", err)
@@ -240,6 +303,9 @@ func (c *container) exec() error {
 		c.early = &report
 		return report.failure(c.task.argv[0])
 	}
+	if c.task.front {
+		c.terminal.enter()
+	}
 	_, _ = c.report.Write([]byte{0}) // an error: killed
 	return nil
 }
@@ -253,6 +319,7 @@ func (c *container) wait() (status, error) {
 	}
 	state, err := c.process.Wait()
 	c.ended = true
+	c.terminal.drain()
 	if state == nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)
 	}
@@ -278,7 +345,7 @@ func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) 
 		}
 		switch report.kind {
 		case pid1Stopped:
-			stopAs(unix.Signal(report.value), c.report)
+			c.stopped(unix.Signal(report.value))
 		case pid1Continued:
 		case pid1Ended:
 			return unix.WaitStatus(report.value), true, nil
@@ -286,6 +353,39 @@ func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) 
 			return 0, false, report.failure(c.task.argv[0])
 		}
 	}
+}
+
+// stopped does what is to be done after sig has stopped the program. It returns
+// when contain has been stopped and resumed too, or needs not.
+func (c *container) stopped(sig unix.Signal) {
+	switch t := c.terminal; {
+	case t != nil && (sig == unix.SIGTTIN || sig == unix.SIGTTOU) && t.enter():
+		c.goOn() // it has asked for the terminal
+	case t != nil && c.orphaned && sig != unix.SIGSTOP:
+		c.goOn() // no shell could resume contain; nor does the kernel stop it
+	default:
+		t.leave()
+		if c.goesOn() {
+			return
+		}
+		c.stopAs(sig)
+		c.resumed = time.Now()
+		t.enter()
+	}
+}
+
+// goesOn gives a program that was resumed a moment ago time to go on by itself
+// before contain stops with it again, and tells whether it does. Each stop costs
+// contain a process of its own, at the expense of its caller.
+func (c *container) goesOn() bool {
+	const moment = 100 * time.Millisecond
+	left := moment - time.Since(c.resumed)
+	if left <= 0 {
+		return false
+	}
+	report := []unix.PollFd{{Fd: int32(c.report.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(report, int(left.Milliseconds())+1)
+	return err == nil && n > 0
 }
 
 func (c *container) nextReport() (pid1Report, error) {
@@ -299,23 +399,36 @@ func (c *container) nextReport() (pid1Report, error) {
 // watchOOM has the whole tree killed when the kernel kills any of it: a limit
 // that is exceeded ends the program, not a random part of it. On v2
 // memory.oom.group does that in the kernel. On v1 the notice comes before the
-// kill; it is counted in memory.oom_control once it is done.
-func (c *container) watchOOM() {
-	notice, err := c.lib.NotifyOOM()
-	if err != nil {
-		return
+// kill; it is counted in memory.oom_control once it is done. The notice is taken
+// only then: if contain is stopped in between, it is resumed for it.
+func (c *container) watchOOM() error {
+	g, ok := c.cgroup.(*cgroup1)
+	if !ok {
+		return nil
 	}
+	oom, err := g.oomEvents()
+	if err != nil {
+		return fmt.Errorf("watch the memory limit: %w", err)
+	}
+	c.oom = oom
 	go func() {
-		for range notice {
+		for {
+			fds := []unix.PollFd{{Fd: int32(oom.Fd()), Events: unix.POLLIN}}
+			if n, err := unix.Poll(fds, -1); n != 1 && err != unix.EINTR {
+				return
+			}
 			for range 100 {
 				if readOOM(c.cgroup).own {
-					_ = c.process.Signal(unix.SIGKILL)
+					c.signal(unix.SIGKILL, pid1ToProgram)
 					return
 				}
 				time.Sleep(time.Millisecond)
 			}
+			var count [8]byte
+			oom.Read(count[:]) // it was not for this limit
 		}
 	}()
+	return nil
 }
 
 // oomError says that the kernel has killed for want of memory, and whether for
@@ -345,6 +458,7 @@ func (c *container) destroy() error {
 	if c.report != nil {
 		c.report.Close()
 	}
+	c.terminal.close()
 	if c.process != nil && !c.ended {
 		_ = c.process.Signal(unix.SIGKILL)
 		_, _ = c.process.Wait()

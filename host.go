@@ -44,7 +44,7 @@ func checkHost(opts options) (h host, err error) {
 	h.home = h.rootfs.home()
 	if opts.memory != 0 && opts.memory < minMemory() {
 		return h, fmt.Errorf("-memory-limit %s: too small, the least is %s",
-			quoted(units.BytesSize(float64(opts.memory))), units.BytesSize(float64(minMemory())))
+			quoted(strconv.FormatInt(opts.memory, 10)), units.BytesSize(float64(minMemory())))
 	}
 	if h.cgroup, err = checkCgroups(opts); err != nil {
 		return h, err
@@ -85,6 +85,7 @@ func (h *host) readCaller(opts options) error {
 		*hard = limit.Max
 	}
 	h.orphaned = inOrphanedGroup()
+	h.tty = planTerminal(opts.tty)
 	h.affinity = unix.NewCPUSet(maxCPU + 1)
 	if opts.cpus != nil {
 		for _, cpu := range opts.cpus {

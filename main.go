@@ -22,7 +22,7 @@
 //	argv -> options.go -> (size.go cpuset.go address.go)
 //	     -> host.go (rootfs.go program.go cgroup.go network.go) -> config.go
 //	     -> container.go (manager.go pid1.go seccomp.go) + network.go
-//	     -> signals.go -> status.go
+//	     -> signals.go tty.go -> status.go
 package main
 
 import (
@@ -55,6 +55,8 @@ within the given limits, and end as it ended. Must be run as root.
                          without it the program has loopback only
   -bridge NAME           existing bridge that eth0 is attached to
                          (default docker0)
+  -tty=auto              auto, always or never: whether the program gets a terminal of
+                         its own; auto: if standard input is one
   -init=false            make program PID 1 of its PID namespace, such as a systemd;
                          else it is the child of a small init that reaps
   -state-dir DIR         where running containers are recorded
@@ -111,7 +113,10 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 // runProgram is the whole of a run, in order. All that it changed on the host
 // is undone when it returns, also if it panics.
 func runProgram(opts options) (st status, err error) {
-	sigs := catchSignals()
+	sigs, err := catchSignals()
+	if err != nil {
+		return statusOf(err), err
+	}
 	h, err := checkHost(opts)
 	if err != nil {
 		return statusOf(err), err
@@ -128,6 +133,9 @@ func runProgram(opts options) (st status, err error) {
 	if err == nil && !aborted {
 		err = c.connect(opts.address, h.bridge)
 	}
+	if err == nil && !aborted && h.tty.replace != 0 {
+		err = c.openTerminal(h.tty)
+	}
 	if !aborted {
 		sig, aborted = sigs.pending() // it may be why there is an error
 	}
@@ -139,7 +147,7 @@ func runProgram(opts options) (st status, err error) {
 	if err := c.exec(); err != nil {
 		return statusOf(err), err
 	}
-	go sigs.forward(c.process)
+	go sigs.forward(c)
 	return c.wait()
 }
 

@@ -13,10 +13,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -126,6 +129,41 @@ func (m *cgroup1) Apply(int) error {
 	return m.Manager.Apply(-1)
 }
 
+// Set sets the limits. The buffers of TCP and UDP sockets have a counter of their
+// own on v1, and without a limit take from the host's: 32M of memory held 1.9 GB
+// of them.
+func (m *cgroup1) Set(r *cgroups.Resources) error {
+	if err := m.Manager.Set(r); err != nil || r.Memory <= 0 {
+		return err
+	}
+	err := cgroups.WriteFile(m.Path("memory"), "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(r.Memory, 10))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // a kernel without CONFIG_INET
+	}
+	return err
+}
+
+// oomEvents returns what can be read from when a process of the cgroup is about to
+// be killed for want of memory, its own limit's or another's around it
+// (cgroup-v1/memory.rst, "OOM Control").
+func (m *cgroup1) oomEvents() (*os.File, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	events := os.NewFile(uintptr(fd), "oom events")
+	control, err := os.Open(filepath.Join(m.Path("memory"), "memory.oom_control"))
+	if err == nil {
+		defer control.Close()
+		err = cgroups.WriteFile(m.Path("memory"), "cgroup.event_control", fmt.Sprintf("%d %d", fd, control.Fd()))
+	}
+	if err != nil {
+		events.Close()
+		return nil, err
+	}
+	return events, nil
+}
+
 // Destroy removes the cgroup; nothing may be in it any more.
 func (m *cgroup1) Destroy() error {
 	err := m.Manager.Destroy()
@@ -138,11 +176,18 @@ func (m *cgroup1) Destroy() error {
 	return err
 }
 
-// entrances opens what leads into the cgroup m. On v2 that is the directory, for
-// clone3(2), or if the process that is to enter exists already, its cgroup.procs:
-// that takes longer. On v1 it is the file tasks of every hierarchy. The kernel
-// looks at who has opened a file, not at who writes to it.
-func entrances(m cgroups.Manager, exists bool) (files []*os.File, into bool, err error) {
+// doors are the descriptors that lead into the cgroup. The kernel looks at who
+// has opened them, not at who uses them.
+type doors struct {
+	files []*os.File
+	into  bool // the first is a v2 directory, for clone3(2); else "0" is written to them
+	first int  // v1: to so many of them by pid1 itself, which is to take no CPU from others
+}
+
+// openDoors opens the doors of m. On v2 that is the directory, or if the process
+// that is to enter exists already, its cgroup.procs: that takes longer. On v1 it
+// is the file tasks of every hierarchy.
+func openDoors(m cgroups.Manager, exists bool) (d doors, err error) {
 	var paths []string
 	flags := unix.O_WRONLY
 	switch g := m.(type) {
@@ -150,24 +195,39 @@ func entrances(m cgroups.Manager, exists bool) (files []*os.File, into bool, err
 		if paths = []string{g.dir}; exists {
 			paths = []string{filepath.Join(g.dir, "cgroup.procs")}
 		} else {
-			flags, into = unix.O_RDONLY|unix.O_DIRECTORY, true
+			flags, d.into = unix.O_RDONLY|unix.O_DIRECTORY, true
 		}
-	default:
-		for _, dir := range m.GetPaths() {
-			paths = append(paths, filepath.Join(dir, "tasks"))
-		}
-		slices.Sort(paths)
-		paths = slices.Compact(paths)
+	case *cgroup1:
+		paths, d.first = g.tasks()
 	}
 	for _, path := range paths {
 		f, err := os.OpenFile(path, flags, 0)
 		if err != nil {
-			closeAll(files)
-			return nil, false, err
+			closeAll(d.files)
+			return doors{}, err
 		}
-		files = append(files, f)
+		d.files = append(d.files, f)
 	}
-	return files, into, nil
+	return d, nil
+}
+
+// tasks returns the file tasks of every hierarchy, and how many of them, at the
+// start, are not those of memory and pids: what pid1 takes of these is not the
+// program's.
+func (m *cgroup1) tasks() (paths []string, first int) {
+	var last []string
+	dirs := m.GetPaths()
+	for _, controller := range slices.Sorted(maps.Keys(dirs)) {
+		file := filepath.Join(dirs[controller], "tasks")
+		switch {
+		case slices.Contains(paths, file) || slices.Contains(last, file):
+		case dirs[controller] == dirs["memory"] || dirs[controller] == dirs["pids"]:
+			last = append(last, file)
+		default:
+			paths = append(paths, file)
+		}
+	}
+	return append(paths, last...), len(paths)
 }
 
 func closeAll(files []*os.File) {

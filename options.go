@@ -19,6 +19,7 @@ type options struct {
 	address  []netip.Prefix // of eth0; none: loopback only
 	bridge   string
 	stateDir string
+	tty      string   // auto, always or never
 	argv     []string // the program and its arguments
 	init     bool     // the program is not PID 1, a small init is
 	version  bool
@@ -39,6 +40,7 @@ func newFlagSet(opts *options, text *flagText) *flag.FlagSet {
 	fs.Var(&text.address, "network-address", "")
 	fs.StringVar(&opts.bridge, "bridge", "docker0", "")
 	fs.StringVar(&opts.stateDir, "state-dir", "/run/contain", "")
+	fs.StringVar(&opts.tty, "tty", "auto", "")
 	fs.BoolVar(&opts.init, "init", true, "")
 	fs.BoolVar(&opts.version, "version", false, "")
 	return fs
@@ -126,6 +128,8 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return errors.New(`-chroot "": empty`)
 	case o.stateDir == "":
 		return errors.New(`-state-dir "": empty`)
+	case o.tty != "auto" && o.tty != "always" && o.tty != "never":
+		return fmt.Errorf("-tty %s: not auto, always or never", quoted(o.tty))
 	case len(o.argv) == 0:
 		return withHint(errors.New("no program given"), usageHint)
 	}

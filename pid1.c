@@ -22,8 +22,13 @@
  *	1. asks to be killed with contain, and ends if contain has gone already;
  *	2. blocks all signals: from now on none is lost. (PID 1 is spared signals
  *	   it has no handler for, pid_namespaces(7), but blocked ones stay pending;)
- *	3. forks. The child, which will be the program,
- *	   a. gets a process group or a session of its own;
+ *	3. if there is a terminal for the program, receives it from contain, and makes
+ *	   it its own: so the program's process group has a parent in its session, as
+ *	   a shell's job has, and can be stopped (setpgid(2));
+ *	4. on v1 enters the cgroups of the program, but for memory and pids: what it
+ *	   does for the program is not to be done on the CPUs of others;
+ *	5. forks. The child, which will be the program,
+ *	   a. gets a process group or a session of its own, and the terminal;
  *	   b. enters its cgroups: nothing that was done before is charged to them;
  *	   c. gets its CPUs, and a cgroup namespace, whose root is its cgroup;
  *	   d. gives up the capabilities that the program is not to have;
@@ -31,13 +36,15 @@
  *	   f. blocks and ignores the signals that contain's caller did, takes the
  *	      system call filter, and executes the program.
  *	   A step that fails it reports by itself, as NOT_...;
- *	4. keeps one capability, to send signals to any user's program;
- *	5. passes each signal on, and reaps. A stop of the program is reported as
+ *	6. keeps one capability, to send signals to any user's program;
+ *	7. passes each signal on, and reaps. A stop of the program is reported as
  *	   STOPPED, its going on as CONTINUED;
- *	6. when the program has ended, reports ENDED and ends, and the kernel kills
- *	   what is left.
+ *	8. when the program has ended, reports ENDED and ends, and the kernel kills
+ *	   what is left. With a terminal it first kills that itself and lets go of the
+ *	   terminal: the end of a session's leader hangs it up, and then what was
+ *	   written last would be lost (tty_ldisc_hangup, drivers/tty/tty_ldisc.c).
  *
- * With task.direct it becomes the program itself: steps 1, 2 and b to f.
+ * With task.direct it becomes the program itself: steps 1 to 3 and 5b to 5f.
  */
 #include "pid1.h"
 
@@ -53,7 +60,9 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #define HERE __attribute__((section("pid1"), used, noinline, no_stack_protector))
@@ -170,14 +179,20 @@ HERE static long drop(uint64_t caps)
 	return set_caps(caps);
 }
 
-/* confine brings the process into what the program is to run in. A "0" written
- * is the writer itself: on v1, and other than a pid, it waits for no RCU grace
- * period, 8 ms in the mean (cgroup_procs_write_start, kernel/cgroup/cgroup.c). */
-HERE static void confine(const struct task *t, const void *cpus)
+/* join enters cgroups. A "0" written is the writer itself: on v1, and other than
+ * a pid, it waits for no RCU grace period, 8 ms in the mean
+ * (cgroup_procs_write_start, kernel/cgroup/cgroup.c). */
+HERE static void join(uint32_t from, uint32_t to)
 {
 	char self = '0';
-	for (uint32_t i = 0; i < t->joins; i++)
+	for (uint32_t i = from; i < to; i++)
 		must(sys(__NR_write, PID1_JOIN + i, &self, 1, 0), PID1_NOT_JOINED);
+}
+
+/* confine brings the process into what the program is to run in. */
+HERE static void confine(const struct task *t, const void *cpus)
+{
+	join(t->direct ? 0 : t->first, t->joins);
 	if (t->cpus)
 		must(sys(__NR_sched_setaffinity, 0, 8 * t->cpus, cpus, 0), PID1_NOT_PINNED);
 	must(sys(__NR_unshare, CLONE_NEWCGROUP, 0, 0, 0), PID1_NOT_UNSHARED);
@@ -214,7 +229,7 @@ HERE static void take_signals(const struct task *t)
 
 /* become_program does not return. The filter comes last: it need not allow what
  * was done before. */
-HERE static void become_program(const struct task *t)
+HERE static void become_program(const struct task *t, int tty)
 {
 	struct sock_fprog filter;
 	char go;
@@ -226,6 +241,11 @@ HERE static void become_program(const struct task *t)
 	long n = (t->paths + t->args + t->envs + 3L) * (long)sizeof(char *);
 
 	confine(t, cpus);
+	for (int fd = 0; fd < 3; fd++)
+		if (t->tty >> fd & 1)
+			must(sys(__NR_dup3, tty, fd, 0, 0), PID1_NO_TERMINAL);
+	if (tty >= 0)
+		sys(__NR_close, tty, 0, 0, 0);
 	close_from_to(PID1_IMAGE, PID1_JOIN + (int)(t->into + t->joins) - 1);
 	long memory = sys6(__NR_mmap, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory < 0 && memory > -4096)
@@ -244,9 +264,46 @@ HERE static void become_program(const struct task *t)
 	quit();
 }
 
+/* receive_terminal receives a descriptor from contain, of at least that number,
+ * and makes it the controlling terminal of this session. */
+HERE static int receive_terminal(int least)
+{
+	union {
+		struct cmsghdr head;
+		uint64_t room[4];
+	} control;
+	char byte;
+	struct iovec data;
+	volatile struct msghdr message; /* volatile: or pieces of it become constants */
+	data.iov_base = &byte;
+	data.iov_len = 1;
+	message.msg_name = 0;
+	message.msg_namelen = 0;
+	message.msg_iov = &data;
+	message.msg_iovlen = 1;
+	message.msg_control = &control;
+	message.msg_controllen = CMSG_SPACE(sizeof(int));
+	message.msg_flags = 0;
+	if (sys(__NR_recvmsg, PID1_REPORT, &message, 0, 0) != 1)
+		quit();
+	int fd = *(int *)(void *)CMSG_DATA(&control.head);
+	int tty = (int)sys(__NR_fcntl, fd, F_DUPFD, least, 0);
+	must(tty, PID1_NO_TERMINAL);
+	sys(__NR_close, fd, 0, 0, 0);
+	must(sys(__NR_ioctl, tty, TIOCSCTTY, 0, 0), PID1_NO_TERMINAL);
+	return tty;
+}
+
+/* set_foreground makes group the foreground of the terminal; a process of the
+ * background is allowed to if SIGTTOU is blocked. */
+INLINE void set_foreground(int tty, int group)
+{
+	sys(__NR_ioctl, tty, TIOCSPGRP, &group, 0);
+}
+
 /* start_program forks, into the v2 cgroup if there is one: that way too there
  * is no wait. It returns the program's pid. */
-HERE static int start_program(const struct task *t)
+HERE static int start_program(const struct task *t, int tty)
 {
 	struct clone_args args;
 	uint64_t *field = (uint64_t *)&args;
@@ -265,23 +322,41 @@ HERE static int start_program(const struct task *t)
 		sys(__NR_setsid, 0, 0, 0, 0);
 	else
 		sys(__NR_setpgid, 0, 0, 0, 0);
-	become_program(t);
+	if (t->foreground)
+		set_foreground(tty, (int)sys(__NR_getpid, 0, 0, 0, 0));
+	become_program(t, tty);
 	return 0;
+}
+
+/* release_terminal kills all other processes of the container and gives up the
+ * terminal. */
+INLINE void release_terminal(int tty)
+{
+	sys(__NR_kill, -1, SIGKILL, 0, 0);
+	while (sys(__NR_wait4, -1, 0, 0, 0) > 0)
+		;
+	sys(__NR_ioctl, tty, TIOCNOTTY, 0, 0);
+	sys(__NR_close, tty, 0, 0, 0);
 }
 
 /* reap waits for all that have ended, and reports what happened to the program.
  * It tells whether that has ended. */
-HERE static int reap(int program)
+HERE static int reap(int program, int tty)
 {
 	int status, pid;
 	while ((pid = (int)sys(__NR_wait4, -1, &status, WNOHANG | WUNTRACED | WCONTINUED, 0)) > 0) {
 		if (pid != program)
 			continue;
 		if (WIFSTOPPED(status)) {
+			/* From now on it has to ask, by another stop. */
+			if (tty >= 0)
+				set_foreground(tty, (int)sys(__NR_getpid, 0, 0, 0, 0));
 			report(PID1_STOPPED, WSTOPSIG(status));
 		} else if (WIFCONTINUED(status)) {
 			report(PID1_CONTINUED, 0);
 		} else {
+			if (tty >= 0)
+				release_terminal(tty);
 			report(PID1_ENDED, status);
 			return 1;
 		}
@@ -317,20 +392,29 @@ ENTRY HERE void pid1_main(void)
 	if (memory < 0 && memory > -4096)
 		must(memory, PID1_NOT_STARTED);
 	const struct task *t = (const struct task *)memory;
+	int last = PID1_JOIN + (int)(t->into + t->joins) - 1;
+	int tty = t->tty ? receive_terminal(last + 1) : -1;
 	if (t->direct)
-		become_program(t);
-	int program = start_program(t);
+		become_program(t, tty);
+	join(0, t->first);
+	int program = start_program(t, tty);
 	close_from_to(0, PID1_REPORT - 1);
-	close_from_to(PID1_IMAGE, PID1_JOIN + (int)(t->into + t->joins) - 1);
+	close_from_to(PID1_IMAGE, last);
 	sys(__NR_munmap, memory, PID1_TASK_MAX, 0, 0);
-	set_caps(1ULL << CAP_KILL);
+	sys(__NR_prctl, PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0);
+	must(set_caps(1ULL << CAP_KILL), PID1_NOT_DROPPED);
 	for (;;) {
-		int sig = (int)sys(__NR_rt_sigtimedwait, &all, 0, 0, 8);
+		siginfo_t info;
+		int sig = (int)sys(__NR_rt_sigtimedwait, &all, &info, 0, 8);
 		if (sig == SIGCHLD) {
-			if (reap(program))
+			if (reap(program, tty))
 				quit();
 		} else if (sig > 0) {
-			sys(__NR_kill, program, sig, 0, 0);
+			int how = info.si_code == SI_QUEUE ? info.si_int : 0;
+			if (how == PID1_TO_FRONT)
+				set_foreground(tty, program);
+			if ((how != PID1_TO_GROUP && how != PID1_TO_FRONT) || sys(__NR_kill, -program, sig, 0, 0) < 0)
+				sys(__NR_kill, program, sig, 0, 0);
 		}
 	}
 }

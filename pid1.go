@@ -7,7 +7,7 @@
 package main
 
 /*
-#cgo CFLAGS: -O2
+#cgo CFLAGS: -Os
 #include "pid1.h"
 
 extern char __start_pid1[], __stop_pid1[];
@@ -69,8 +69,9 @@ type task struct {
 	caps      uint64             // the program's capabilities
 	direct    bool               // the program itself becomes PID 1
 	session   bool               // it gets a session of its own
-	into      bool               // the first descriptor from joinFD on is a v2 cgroup to make it in
-	joins     int                // number of files there to write "0" to instead
+	tty       uint32             // a mask: which of descriptors 0 to 2 are to be the terminal
+	front     bool               // the program begins in the terminal's foreground
+	doors     doors              // of its cgroup
 	cpus      unix.CPUSetDynamic // what it may run on; nil: all of its cgroup
 }
 
@@ -85,15 +86,21 @@ func (t task) encode() ([]byte, error) {
 		}
 	}
 	filter := syscallFilter()
+	into, joins := 0, len(t.doors.files)
+	if t.doors.into {
+		into, joins = 1, 0
+	}
 	head := struct { // struct task
-		mask, ignored, caps                       uint64
-		direct, session, into, joins              uint32
-		filter, cpus, paths, args, envs, _padding uint32
+		mask, ignored, caps                 uint64
+		direct, session, into, joins, first uint32
+		filter, cpus, paths, args, envs     uint32
+		tty, foreground                     uint32
 	}{
 		mask: blockedByCaller(), ignored: ignoredMask(), caps: t.caps,
-		direct: flag32(t.direct), session: flag32(t.session), into: flag32(t.into), joins: uint32(t.joins),
+		direct: flag32(t.direct), session: flag32(t.session), into: uint32(into), joins: uint32(joins), first: uint32(t.doors.first),
 		filter: uint32(len(filter)), cpus: uint32(len(t.cpus)),
 		paths: uint32(len(paths)), args: uint32(len(t.argv)), envs: uint32(len(t.env)),
+		tty: t.tty, foreground: flag32(t.front),
 	}
 	var b bytes.Buffer
 	binary.Write(&b, binary.NativeEndian, head)
@@ -156,11 +163,16 @@ const (
 	pid1Stopped     = C.PID1_STOPPED
 	pid1Continued   = C.PID1_CONTINUED
 	pid1Ended       = C.PID1_ENDED
+
+	pid1ToProgram = 0 // how a signal is sent: to the program alone
+	pid1ToGroup   = C.PID1_TO_GROUP
+	pid1ToFront   = C.PID1_TO_FRONT
 )
 
 // pid1Failures says which steps of pid1's have failed.
 var pid1Failures = map[uint32]string{
 	pid1NotStarted:      "start a process for the program",
+	C.PID1_NO_TERMINAL:  "give the program its terminal",
 	C.PID1_NOT_JOINED:   "enter the program's cgroup",
 	C.PID1_NOT_PINNED:   "set the program's CPU affinity",
 	C.PID1_NOT_UNSHARED: "make a cgroup namespace",

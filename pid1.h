@@ -19,11 +19,19 @@ struct task {
 	uint32_t session;	    /* it gets a session, else only a process group */
 	uint32_t into;		    /* PID1_JOIN is a v2 cgroup to make it in */
 	uint32_t joins;		    /* number of files to write "0" to instead */
+	uint32_t first;		    /* to so many of them by pid1 too */
 	uint32_t filter;	    /* number of struct sock_filter */
 	uint32_t cpus;		    /* number of uint64_t of its CPU mask */
 	uint32_t paths, args, envs; /* numbers of strings */
-	uint32_t unused;
+	uint32_t tty;		    /* which of fd 0 to 2 are to be the terminal; else 0 */
+	uint32_t foreground;	    /* the program begins in its foreground */
 };
+
+/* With these values, by sigqueue(3), contain sends a signal that is for the whole
+ * process group of the program, as a terminal's are; and a SIGCONT before which
+ * the group is to become the terminal's foreground. */
+#define PID1_TO_GROUP 0x70756f72
+#define PID1_TO_FRONT 0x6e6f7266
 
 /* More than the kernel takes for arguments and environment together. */
 #define PID1_TASK_MAX (64L << 20)
@@ -31,6 +39,7 @@ struct task {
 /* What is reported. Up to NOT_EXECUTED the value is an errno. */
 enum {
 	PID1_NOT_STARTED = 0x31444950, /* no process for the program */
+	PID1_NO_TERMINAL,	       /* it cannot have the terminal */
 	PID1_NOT_JOINED,	       /* it cannot enter its cgroup */
 	PID1_NOT_PINNED,	       /* or be bound to its CPUs */
 	PID1_NOT_UNSHARED,	       /* or have a cgroup namespace */

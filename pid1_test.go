@@ -40,7 +40,7 @@ func TestPID1RefersToNothing(t *testing.T) {
 		cc = "cc"
 	}
 	object := filepath.Join(t.TempDir(), "pid1.o")
-	if out, err := exec.Command(cc, "-g", "-O2", "-c", "-o", object, "pid1.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command(cc, "-g", "-Os", "-c", "-o", object, "pid1.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	f, err := elf.Open(object)

@@ -84,6 +84,30 @@ static int do_blink(char **arg)
 	return 0;
 }
 
+/* queue COUNT: fill so many TCP connections with what nobody reads; print how much
+ * they took */
+static int do_queue(char **arg)
+{
+	static char buf[1 << 16];
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof addr;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), big = 64 << 20;
+	size_t total = 0;
+	if (bind(listener, (void *)&addr, length) < 0 || listen(listener, 128) < 0 ||
+	    getsockname(listener, (void *)&addr, &length) < 0)
+		return fail("listen");
+	for (int i = atoi(arg[0]); i > 0; i--) {
+		int s = socket(AF_INET, SOCK_STREAM, 0);
+		setsockopt(s, SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
+		if (connect(s, (void *)&addr, sizeof addr) < 0 || accept(listener, NULL, NULL) < 0)
+			return fail("connect");
+		for (ssize_t n; (n = send(s, buf, sizeof buf, MSG_DONTWAIT)) > 0;)
+			total += n;
+	}
+	printf("%zu\n", total);
+	return 0;
+}
+
 /* wait: until killed */
 static int do_wait(char **arg)
 {
@@ -535,7 +559,7 @@ static const struct {
 	int (*run)(char **);
 } verbs[] = {
 	{"exit", 1, do_exit}, {"segv", 0, do_segv}, {"abort", 0, do_abort}, {"raise", 1, do_raise},
-	{"blink", 1, do_blink}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args}, {"sum", 0, do_sum},
+	{"blink", 1, do_blink}, {"queue", 1, do_queue}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args}, {"sum", 0, do_sum},
 	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
 	{"fds", 0, do_fds}, {"nulls", 0, do_nulls}, {"ignore", 2, do_ignore}, {"block", 1, do_block}, {"deep", 3, do_deep},
 	{"open", 2, do_open}, {"create", 1, do_create},

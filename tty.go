@@ -1,0 +1,336 @@
+// The terminal: if the caller has one the program gets one of its own, a pty of
+// the container's devpts, so that its job control works and what it does to it
+// does not reach the caller's. Where there is none nothing here runs: descriptors
+// are passed on as they are.
+//
+// The pty's foreground follows that of the caller's terminal. While the program is
+// in it, the caller's terminal is in raw mode: Ctrl-C and its like are for the
+// pty to see. Else it is left as it is, and not read from. A program that reads
+// the pty from the background is stopped, as by any terminal; that tells contain
+// that it wants the foreground. So a program that never reads takes no input away
+// from others: from the next program of a pipeline, from the shell.
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ttyPlan is what is to be done about a terminal.
+type ttyPlan struct {
+	replace  uint32 // a mask: which of descriptors 0 to 2 become the pty; 0: no pty
+	caller   bool   // standard input is the caller's terminal
+	toStdout bool   // what the program prints goes to standard output; else to the terminal
+	front    bool   // the program begins in the foreground
+}
+
+// planTerminal looks at descriptors 0 to 2. Those that are the same terminal as
+// standard input become the pty, or with "always" all.
+func planTerminal(mode string) (p ttyPlan) {
+	var in, out unix.Stat_t
+	p.caller = isTerminal(0) && unix.Fstat(0, &in) == nil
+	if mode == "never" || mode == "auto" && !p.caller {
+		return ttyPlan{}
+	}
+	same := [3]bool{p.caller}
+	for fd := 1; fd <= 2; fd++ {
+		same[fd] = p.caller && isTerminal(fd) && unix.Fstat(fd, &out) == nil && out.Rdev == in.Rdev
+	}
+	for fd := range 3 {
+		if same[fd] || mode == "always" {
+			p.replace |= 1 << fd
+		}
+	}
+	p.toStdout = mode == "always" && !same[1]
+	p.front = !p.caller || same[1] && inForeground(0)
+	return p
+}
+
+func isTerminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
+
+// inForeground tells whether contain is in the foreground of a terminal. One that
+// is not its controlling terminal has none.
+func inForeground(fd int) bool {
+	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	return err != nil || group == unix.Getpgrp()
+}
+
+// terminal is the pty and the caller's terminal, between which contain copies. A
+// nil terminal is none: its methods do nothing.
+type terminal struct {
+	master, slave *os.File
+	caller        *os.File // opened anew, so that nobody else sees it non-blocking; or nil
+	out           *os.File // caller, or standard output
+	drained       chan struct{}
+
+	mu      sync.Mutex
+	entered *sync.Cond
+	raw     bool         // the caller's terminal is in raw mode, and is read from
+	modes   unix.Termios // what it was in before
+	size    unix.Winsize
+}
+
+// openTerminal makes the pty, once the container's file systems are mounted, and
+// sends the program's end to pid1. Its undo is close.
+func (c *container) openTerminal(p ttyPlan) error {
+	t := &terminal{drained: make(chan struct{}), out: os.Stdout}
+	t.entered = sync.NewCond(&t.mu)
+	c.terminal = t
+	pid, err := c.process.Pid()
+	if err == nil {
+		err = t.openPty(pid)
+	}
+	if err == nil && p.caller {
+		err = t.openCaller(p)
+	}
+	if err == nil {
+		err = unix.Sendmsg(int(c.report.Fd()), []byte{0}, unix.UnixRights(int(t.slave.Fd())), nil, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("make a terminal for the program: %w", err)
+	}
+	go t.copyOut()
+	if t.caller != nil {
+		go t.copyIn()
+	} else {
+		go t.feed(os.Stdin)
+	}
+	return nil
+}
+
+// openPty opens a new pty of the devpts that is mounted in the container of pid.
+// No path leads out of that: only /dev, which libcontainer has made, is walked.
+func (t *terminal) openPty(pid int) error {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the container's root: %w", err)
+	}
+	defer unix.Close(root)
+	fd, err := unix.Openat2(root, "dev/pts/ptmx", &unix.OpenHow{
+		Flags:   unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
+	})
+	if err != nil {
+		return fmt.Errorf("open /dev/pts/ptmx: %w", err)
+	}
+	t.master = os.NewFile(uintptr(fd), "pty")
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil || fs.Type != unix.DEVPTS_SUPER_MAGIC {
+		return errors.New("/dev/pts is not a devpts")
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		return fmt.Errorf("unlock the pty: %w", err)
+	}
+	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return fmt.Errorf("open the program's end of the pty: %w", errno)
+	}
+	t.slave = os.NewFile(peer, "pty of the program")
+	return nil
+}
+
+// openCaller opens the caller's terminal, and gives the pty its size.
+func (t *terminal) openCaller(p ttyPlan) (err error) {
+	t.caller, err = os.OpenFile("/proc/self/fd/0", os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return reason(err)
+	}
+	if !p.toStdout {
+		t.out = t.caller
+	}
+	t.resize()
+	return nil
+}
+
+// resize gives the pty the size of the caller's terminal, and tells whether that
+// has changed.
+func (t *terminal) resize() (changed bool) {
+	if t == nil || t.caller == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	size, err := unix.IoctlGetWinsize(t.fd(), unix.TIOCGWINSZ)
+	if err != nil || *size == t.size {
+		return false
+	}
+	t.size = *size
+	return unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size) == nil
+}
+
+// enter puts the caller's terminal into raw mode and begins to read from it, if
+// contain is in its foreground. It tells whether that has changed.
+func (t *terminal) enter() bool {
+	if t == nil || t.caller == nil || !inForeground(0) {
+		return false
+	}
+	t.resize()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.raw {
+		return false
+	}
+	modes, err := unix.IoctlGetTermios(t.fd(), unix.TCGETS)
+	if err != nil {
+		return false
+	}
+	if t.modes == (unix.Termios{}) { // now, for in the background they are a shell's own
+		_ = unix.IoctlSetTermios(int(t.slave.Fd()), unix.TCSETS, modes)
+	}
+	t.modes = *modes
+	// cfmakeraw(3)
+	modes.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	modes.Oflag &^= unix.OPOST
+	modes.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	modes.Cflag = modes.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	modes.Cc[unix.VMIN], modes.Cc[unix.VTIME] = 1, 0
+	if unix.IoctlSetTermios(t.fd(), unix.TCSETSW, modes) != nil {
+		return false
+	}
+	t.raw = true
+	t.caller.SetReadDeadline(time.Time{})
+	t.entered.Broadcast()
+	return true
+}
+
+// inFront tells whether the program belongs in the foreground of the pty.
+func (t *terminal) inFront() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.raw || t.caller == nil
+}
+
+// leave gives the caller's terminal back the modes it had, and reads no more.
+func (t *terminal) leave() {
+	if t == nil || t.caller == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.raw {
+		return
+	}
+	t.raw = false
+	t.caller.SetReadDeadline(time.Unix(1, 0))
+	if inForeground(0) { // else its modes are another's
+		_ = unix.IoctlSetTermios(t.fd(), unix.TCSETSW, &t.modes)
+	}
+}
+
+// fd is the descriptor of the caller's terminal. (File.Fd would make it block.)
+func (t *terminal) fd() int { return 0 }
+
+// copyIn passes on what is typed while the program is in the foreground.
+func (t *terminal) copyIn() {
+	buf := make([]byte, 32<<10)
+	for {
+		t.mu.Lock()
+		for !t.raw {
+			t.entered.Wait()
+		}
+		t.mu.Unlock()
+		n, err := t.caller.Read(buf)
+		if n > 0 {
+			if _, err := t.master.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return // hung up: SIGHUP says so too
+		}
+	}
+}
+
+// feed passes on in, which is no terminal, to its end, and that as a terminal
+// does.
+func (t *terminal) feed(in io.Reader) {
+	last := byte('\n')
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			last = buf[n-1]
+			if _, err := t.master.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err == nil {
+			continue
+		}
+		modes, err := unix.IoctlGetTermios(int(t.slave.Fd()), unix.TCGETS)
+		if err != nil || modes.Lflag&unix.ICANON == 0 {
+			return
+		}
+		end := []byte{modes.Cc[unix.VEOF]}
+		if last != '\n' {
+			end = append(end, end[0]) // the first one only ends the line
+		}
+		t.master.Write(end)
+		return
+	}
+}
+
+// copyOut passes on what is printed until all have closed the pty. It reads on
+// when nobody takes it any more, so as not to block the program.
+func (t *terminal) copyOut() {
+	defer close(t.drained)
+	buf := make([]byte, 32<<10)
+	var failed error
+	for {
+		n, err := t.master.Read(buf)
+		if n > 0 && failed == nil {
+			_, failed = t.out.Write(t.forCaller(buf[:n]))
+		}
+		if err != nil {
+			return // EIO: the last has closed it
+		}
+	}
+}
+
+// forCaller takes back what the pty has made of the ends of lines, where the
+// caller's terminal makes it too.
+func (t *terminal) forCaller(text []byte) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.raw || t.out != t.caller {
+		return text
+	}
+	return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+}
+
+// drain waits until all that the program has printed is where it belongs. The
+// container's processes have ended.
+func (t *terminal) drain() {
+	if t == nil {
+		return
+	}
+	t.slave.Close()
+	<-t.drained
+}
+
+// close gives the caller back his terminal.
+func (t *terminal) close() {
+	if t == nil {
+		return
+	}
+	t.leave()
+	for _, f := range []*os.File{t.slave, t.master} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
