@@ -39,6 +39,7 @@ type container struct {
 	early   *pid1Report           // read before its time, for wait
 	pidfd   int                   // of the init, once started
 
+	sigs     *signals
 	terminal *terminal // of the program; nil: none
 	orphaned bool      // contain's process group is
 	resumed  time.Time // when contain was last, after a stop
@@ -284,7 +285,8 @@ func (c *container) keeper() int {
 // exec has the init execute pid1, and that the program. It returns when signals
 // can be passed on: pid1 keeps them for the program. If the kernel refuses the
 // program, the error comes here or later from wait.
-func (c *container) exec() error {
+func (c *container) exec(sigs *signals) error {
+	c.sigs = sigs
 	if c.memory != 0 {
 		if err := c.watchOOM(); err != nil {
 			return err
@@ -368,7 +370,7 @@ func (c *container) stopped(sig unix.Signal) {
 		if c.goesOn() {
 			return
 		}
-		c.stopAs(sig)
+		c.sigs.stopAs(sig, c)
 		c.resumed = time.Now()
 		t.enter()
 	}

@@ -8,8 +8,10 @@ package main
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "pid1.h"
@@ -40,6 +42,24 @@ static void forget_go(void) {
 			**variable = '_';
 }
 
+// need ends the process if a limit of the caller's is too low for the Go runtime,
+// which would print its stack and exit with 2, or for what contain itself writes.
+static void need(int resource, rlim_t least, const char *limit) {
+	struct rlimit r;
+	if (getrlimit(resource, &r) < 0 || r.rlim_cur >= least)
+		return;
+	dprintf(2, "contain: %s is %llu: too low, contain itself needs %llu\n", limit,
+		(unsigned long long)r.rlim_cur, (unsigned long long)least);
+	_exit(125);
+}
+
+static void need_limits(void) {
+	need(RLIMIT_NOFILE, 64, "the limit of open files (ulimit -n)");
+	need(RLIMIT_AS, 1900000 * 1024ULL, "the limit of address space in bytes (ulimit -v)");
+	need(RLIMIT_DATA, 400000 * 1024ULL, "the limit of data in bytes (ulimit -d)");
+	need(RLIMIT_FSIZE, 65536, "the limit of file sizes in bytes (ulimit -f)");
+}
+
 // Runs before nsexec, libcontainer's own constructor: that one takes over the
 // process whenever _LIBCONTAINER_INITPIPE is set, so a caller's environment
 // must not be able to set it. argv[0] tells the re-exec from the user; it is
@@ -64,6 +84,7 @@ static void before_everything(void) {
 	if (strcmp(name, "contain-init") != 0) {
 		unsetenv("_LIBCONTAINER_INITPIPE");
 		forget_go();
+		need_limits();
 		// Until they are caught; and children begin with what the first thread
 		// had blocked: what a terminal sends to the whole process group is for
 		// contain, not for an init that has not left the group yet.

@@ -136,15 +136,19 @@ func runProgram(opts options) (st status, err error) {
 	if err == nil && !aborted && h.tty.replace != 0 {
 		err = c.openTerminal(h.tty)
 	}
-	if !aborted {
-		sig, aborted = sigs.pending() // it may be why there is an error
+	switch {
+	case aborted:
+	case err != nil:
+		sig, aborted = sigs.soon() // it may have hit the init too, and be the reason
+	default:
+		sig, aborted = sigs.pending()
 	}
 	if aborted {
 		return status{signal: sig}, nil
 	} else if err != nil {
 		return statusOf(err), err
 	}
-	if err := c.exec(); err != nil {
+	if err := c.exec(sigs); err != nil {
 		return statusOf(err), err
 	}
 	go sigs.forward(c)

@@ -25,8 +25,8 @@
  *	3. if there is a terminal for the program, receives it from contain, and makes
  *	   it its own: so the program's process group has a parent in its session, as
  *	   a shell's job has, and can be stopped (setpgid(2));
- *	4. on v1 enters the cgroups of the program, but for memory and pids: what it
- *	   does for the program is not to be done on the CPUs of others;
+ *	4. binds itself to the program's CPUs, and on v1 enters the program's cgroups,
+ *	   but for memory and pids: the program can make it work;
  *	5. forks. The child, which will be the program,
  *	   a. gets a process group or a session of its own, and the terminal;
  *	   b. enters its cgroups: nothing that was done before is charged to them;
@@ -189,12 +189,19 @@ HERE static void join(uint32_t from, uint32_t to)
 		must(sys(__NR_write, PID1_JOIN + i, &self, 1, 0), PID1_NOT_JOINED);
 }
 
-/* confine brings the process into what the program is to run in. */
-HERE static void confine(const struct task *t, const void *cpus)
+/* pin binds the process to the program's CPUs. */
+HERE static void pin(const struct task *t)
 {
-	join(t->direct ? 0 : t->first, t->joins);
+	const void *cpus = (const struct sock_filter *)(t + 1) + t->filter;
 	if (t->cpus)
 		must(sys(__NR_sched_setaffinity, 0, 8 * t->cpus, cpus, 0), PID1_NOT_PINNED);
+}
+
+/* confine brings the process into what the program is to run in. */
+HERE static void confine(const struct task *t)
+{
+	join(t->direct ? 0 : t->first, t->joins);
+	pin(t); /* again: a cgroup may have lifted it */
 	must(sys(__NR_unshare, CLONE_NEWCGROUP, 0, 0, 0), PID1_NOT_UNSHARED);
 	must(drop(t->caps), PID1_NOT_DROPPED);
 }
@@ -235,12 +242,11 @@ HERE static void become_program(const struct task *t, int tty)
 	char go;
 	filter.len = (unsigned short)t->filter;
 	filter.filter = (struct sock_filter *)(t + 1);
-	uint64_t *cpus = (uint64_t *)(filter.filter + t->filter);
-	char *text = (char *)(cpus + t->cpus);
+	char *text = (char *)((uint64_t *)(filter.filter + t->filter) + t->cpus);
 	/* Pointers to the strings of the task, and three at the ends. */
 	long n = (t->paths + t->args + t->envs + 3L) * (long)sizeof(char *);
 
-	confine(t, cpus);
+	confine(t);
 	for (int fd = 0; fd < 3; fd++)
 		if (t->tty >> fd & 1)
 			must(sys(__NR_dup3, tty, fd, 0, 0), PID1_NO_TERMINAL);
@@ -397,6 +403,7 @@ ENTRY HERE void pid1_main(void)
 	if (t->direct)
 		become_program(t, tty);
 	join(0, t->first);
+	pin(t);
 	int program = start_program(t, tty);
 	close_from_to(0, PID1_REPORT - 1);
 	close_from_to(PID1_IMAGE, last);

@@ -85,7 +85,7 @@ func (t task) encode() ([]byte, error) {
 			paths = append(paths, dir+"/"+t.argv[0])
 		}
 	}
-	filter := syscallFilter()
+	filter := syscallFilter(t.direct)
 	into, joins := 0, len(t.doors.files)
 	if t.doors.into {
 		into, joins = 1, 0

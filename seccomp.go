@@ -51,12 +51,17 @@ var refusals = []refusal{
 	{number: unix.SYS_IO_URING_SETUP, errno: unix.EPERM},
 }
 
+// pid1 is not in the program's cgroup of memory, on v2 in none of its cgroups. It
+// keeps to the program's CPUs, from which nobody in the container is to take it.
+var keepPID1 = refusal{number: unix.SYS_SCHED_SETAFFINITY, errno: unix.EPERM, mask: 1, equal: true}
+
 // auditArch is the filter's name for this architecture (linux/audit.h).
 var auditArch = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}
 
-// syscallFilter returns the filter. System calls of another architecture than
-// the native one (i386, x32) kill: their numbers differ.
-func syscallFilter() []unix.SockFilter {
+// syscallFilter returns the filter, for a program with pid1 or one that is PID 1
+// itself. System calls of another architecture than the native one (i386, x32)
+// kill: their numbers differ.
+func syscallFilter(direct bool) []unix.SockFilter {
 	f := []unix.SockFilter{
 		load(offArch),
 		skipIfEqual(auditArch[runtime.GOARCH], 1),
@@ -70,6 +75,9 @@ func syscallFilter() []unix.SockFilter {
 	}
 	for _, r := range refusals {
 		f = append(f, r.code()...)
+	}
+	if !direct {
+		f = append(f, keepPID1.code()...)
 	}
 	f = append(f, keepCoreLimit()...)
 	f = append(f, noTracedExit()...)

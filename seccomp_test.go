@@ -9,7 +9,7 @@ import (
 // Every jump lands in the filter, and every path ends in an answer: what the
 // kernel checks too, but at the start of a container.
 func TestSyscallFilterIsWellFormed(t *testing.T) {
-	f := syscallFilter()
+	f := syscallFilter(false)
 	if len(f) > unix.BPF_MAXINSNS {
 		t.Fatalf("%d instructions", len(f))
 	}

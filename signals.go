@@ -12,6 +12,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +30,13 @@ const toGroup = unix.Signal(C.NOTE_TO_GROUP)
 type signals struct {
 	caught chan os.Signal // some with toGroup added
 	later  []os.Signal    // taken from caught, for the program
-	notes  [2]*os.File    // the pipe of signals.c; kept from being collected
+	fd     int            // the signalfd of most of them
+	notes  [2]*os.File    // a pipe for some, see signals.c
+
+	// Held while a SIGCONT is taken from fd, and while contain is stopped: so that
+	// none is on its way when it stops.
+	mu       sync.Mutex
+	resuming int // SIGCONTs that are on their way to the program
 }
 
 // catchSignals starts to keep every signal but those that are not the user's
@@ -36,58 +45,109 @@ type signals struct {
 // stay ignored, here and in the program (pid1.c); but SIGCONT resumes a program
 // that ignores it.
 //
+// Most are blocked from the start (init.go), in every thread and in the processes
+// that Go starts, and read from a signalfd. That says who has sent them, it leaves
+// real-time signals queued by the kernel, which os/signal would merge, and a
+// terminal's Ctrl-Z does not stop an init that has not left the process group yet.
+// But the runtime unblocks many in its threads (runtime.blockableSig): of these
+// some are noted in C, because os/signal does not say who has sent them, or has no
+// hold of them: SIGPROF ends in the profiler (runtime.sighandler), 34 is left to C
+// libraries (runtime/sigtab_linux_generic.go).
+//
 // The buffer is larger than any caller's burst: what does not fit is dropped, as
-// the kernel drops what exceeds RLIMIT_SIGPENDING. Of a signal that comes again
-// before it was delivered the kernel keeps one, as for any process; real-time
-// signals are all kept. It must be called on the main thread, which stays.
+// the kernel drops what exceeds RLIMIT_SIGPENDING.
 func catchSignals() (*signals, error) {
 	s := &signals{caught: make(chan os.Signal, 4096)}
+	var set unix.Sigset_t
 	var noted []unix.Signal
-	var notified []os.Signal
+	var runtimes []os.Signal
 	for sig := unix.Signal(1); sig <= 64; sig++ {
-		switch {
-		case sig == unix.SIGKILL || sig == unix.SIGSTOP || sig == unix.SIGCHLD || sig == unix.SIGURG:
-		case ignoredByCaller(sig) && sig != unix.SIGCONT:
+		switch sig {
+		case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD, unix.SIGURG, 32, 33:
+			continue
+		}
+		if ignoredByCaller(sig) && sig != unix.SIGCONT {
 			signal.Ignore(sig) // for the runtime may have taken it
-		case sig == unix.SIGPROF || fromTerminal(sig) || sig >= sigRTMin:
+			continue
+		}
+		switch sig {
+		case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPROF, sigRTMin:
 			noted = append(noted, sig)
+		case unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV,
+			unix.SIGTERM, unix.SIGSTKFLT, unix.SIGSYS:
+			runtimes = append(runtimes, sig)
 		default:
-			notified = append(notified, sig)
+			set.Val[0] |= 1 << (sig - 1)
 		}
 	}
-	if len(notified) > 0 { // of none it would make all
-		signal.Notify(s.caught, notified...)
+	if len(runtimes) > 0 { // of none it would make all
+		signal.Notify(s.caught, runtimes...)
 	}
-	if err := s.catchInC(noted); err != nil {
+	var err error
+	if s.fd, err = unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
+		s.notes[0], s.notes[1], err = os.Pipe()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("catch signals: %w", err)
 	}
+	for _, sig := range noted {
+		C.note_signal(C.int(sig), C.int(s.notes[1].Fd()))
+	}
+	go s.readNotes()
+	go s.read()
 	return s, nil
 }
 
-// catchInC catches the signals that are not for os/signal.
-func (s *signals) catchInC(sigs []unix.Signal) (err error) {
-	if s.notes[0], s.notes[1], err = os.Pipe(); err != nil {
-		return err
+// keep keeps a signal for the program, unless there are too many already.
+func (s *signals) keep(sig unix.Signal) (kept bool) {
+	select {
+	case s.caught <- sig:
+		return true
+	default:
+		return false
 	}
-	if _, err := C.notes_to(C.int(s.notes[1].Fd())); err != nil {
-		return err
-	}
-	for _, sig := range sigs {
-		C.note_signal(C.int(sig))
-	}
-	go func() {
-		var b [1]byte
-		for {
-			if n, err := s.notes[0].Read(b[:]); n != 1 || err != nil {
-				return
-			}
-			select {
-			case s.caught <- unix.Signal(b[0]):
-			default: // or the handlers would block
-			}
+}
+
+func (s *signals) readNotes() {
+	var b [1]byte
+	for {
+		if n, err := s.notes[0].Read(b[:]); n != 1 || err != nil {
+			return
 		}
-	}()
-	return nil
+		s.keep(unix.Signal(b[0]))
+	}
+}
+
+// read reads the signalfd.
+func (s *signals) read() {
+	var info unix.SignalfdSiginfo
+	buf := (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:]
+	for {
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
+		s.mu.Lock()
+		if n, err := unix.Read(s.fd, buf); n == len(buf) && err == nil {
+			s.take(info)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// take keeps the signal that info is about. s.mu is held.
+func (s *signals) take(info unix.SignalfdSiginfo) {
+	const siKernel = 0x80 // SI_KERNEL
+	sig := unix.Signal(info.Signo)
+	switch {
+	case sig == unix.SIGCONT && info.Code == siQueue && info.Ptr != 0:
+		return // from stop_as, which has resumed contain by it
+	case sig == unix.SIGCONT:
+		if s.keep(sig) {
+			s.resuming++
+		}
+	case info.Code == siKernel:
+		s.keep(sig | toGroup)
+	default:
+		s.keep(sig)
+	}
 }
 
 // pending returns a signal that has arrived already and whose default action
@@ -97,6 +157,15 @@ func (s *signals) pending() (unix.Signal, bool) {
 	now := make(chan struct{})
 	close(now)
 	sig := s.wait(now)
+	return sig, sig != 0
+}
+
+// soon is pending, but gives a signal that the kernel is delivering time to arrive.
+func (s *signals) soon() (unix.Signal, bool) {
+	quit := make(chan struct{})
+	timer := time.AfterFunc(20*time.Millisecond, func() { close(quit) })
+	defer timer.Stop()
+	sig := s.wait(quit)
 	return sig, sig != 0
 }
 
@@ -133,35 +202,28 @@ func stopsProcess(sig unix.Signal) bool {
 	return sig == unix.SIGTSTP || sig == unix.SIGTTIN || sig == unix.SIGTTOU
 }
 
-// fromTerminal tells whether a signal is one that terminals send.
-func fromTerminal(sig unix.Signal) bool {
-	switch sig {
-	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGCONT, unix.SIGWINCH:
-		return true
-	}
-	return stopsProcess(sig)
-}
-
 // forward passes every signal on to c, in the order of their arrival, until the
 // process ends. A signal for a program that has ended is dropped.
 func (s *signals) forward(c *container) {
 	for _, sig := range s.later {
-		c.pass(sig.(unix.Signal))
+		s.pass(sig.(unix.Signal), c)
 	}
 	for sig := range s.caught {
-		c.pass(sig.(unix.Signal))
+		s.pass(sig.(unix.Signal), c)
 	}
 }
 
 // pass passes a caught signal on to the program.
-func (c *container) pass(caught unix.Signal) {
+func (s *signals) pass(caught unix.Signal, c *container) {
 	sig := caught &^ toGroup
 	switch {
 	case sig == unix.SIGWINCH && c.terminal.resize():
 		// the kernel tells the program
 	case sig == unix.SIGCONT:
 		c.goOn()
-		C.passed_on_cont()
+		s.mu.Lock()
+		s.resuming--
+		s.mu.Unlock()
 	case caught != sig:
 		c.signal(sig, pid1ToGroup)
 	default:
@@ -173,10 +235,14 @@ func (c *container) pass(caught unix.Signal) {
 // fg and bg see the two as one. It returns when contain has been resumed, or must
 // go on: the program does, or has ended, at the hands of another, or is to be
 // killed for its memory. It must be called on the main thread.
-func (c *container) stopAs(sig unix.Signal) {
+func (s *signals) stopAs(sig unix.Signal, c *container) {
 	oom := C.int(-1)
 	if c.oom != nil {
 		oom = C.int(c.oom.Fd())
 	}
-	C.stop_as(C.int(sig), C.int(c.report.Fd()), oom)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.resuming == 0 {
+		C.stop_as(C.int(sig), C.int(c.report.Fd()), oom)
+	}
 }

@@ -192,3 +192,20 @@ func TestClosedDescriptors(t *testing.T) {
 		}
 	}
 }
+
+// Limits that are too low for contain itself are named.
+func TestLowLimitsOfTheCaller(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for option, text := range map[string]string{
+		"-n 40": "the limit of open files (ulimit -n) is 40: too low", "-v 1000000": "(ulimit -v) is 1024000000: too low",
+		"-d 100000": "(ulimit -d)", "-f 1": "(ulimit -f)", "-f 0": "(ulimit -f)", "-n 5": "(ulimit -n)",
+	} {
+		cmd := exec.Command("bash", "-c", "ulimit "+option+`; exec "$@"`, "bash", containPath, "-chroot", root, "--", "probe", "exit", "7")
+		startCommand(t, cmd).wait(t).wantError(t, 125, text)
+	}
+	for _, option := range []string{"-n 64", "-v 1900000", "-d 400000", "-f 64"} {
+		cmd := exec.Command("bash", "-c", "ulimit "+option+`; exec "$@"`, "bash", containPath, "-chroot", root, "-memory-limit", "64M", "--", "probe", "exit", "7")
+		startCommand(t, cmd).wait(t).want(t, 7, "")
+	}
+}

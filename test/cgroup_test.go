@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/opencontainers/cgroups"
+	"golang.org/x/sys/unix"
 )
 
 // The program finds its own limits where runtimes look for them, and can
@@ -31,6 +32,55 @@ func TestLimitsAreSeenInside(t *testing.T) {
 		if !strings.HasSuffix(line, ":/\n") {
 			t.Errorf("the program sees the host's cgroup in %q", line)
 		}
+	}
+}
+
+// The program is where its limits are, in every hierarchy; the init, which the
+// program can make work, is not in those of memory and pids.
+func TestCgroupsOfTheProgram(t *testing.T) {
+	leavesNothing(t)
+	p := start(t, "-chroot", rootfs(t), "-memory-limit", "64M", "-cpu-core-ids", firstCPU(t), "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	pid := initPID(t)
+	cgroupsOf := func(pid string) map[string]string {
+		all, err := cgroups.ParseCgroupFile("/proc/" + pid + "/cgroup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	init := readStatus(t, pid)
+	init = field(init, "PPid")
+	for controller, dir := range cgroupsOf(itoa(pid)) {
+		if in := containerCgroup.MatchString(dir); in != (controller != "" || unified()) {
+			t.Errorf("the program's cgroup of %q is %s", controller, dir)
+		}
+	}
+	for controller, dir := range cgroupsOf(init) {
+		in := controller != "memory" && controller != "pids" && controller != ""
+		if containerCgroup.MatchString(dir) != in {
+			t.Errorf("the init's cgroup of %q is %s", controller, dir)
+		}
+	}
+	text, err := os.ReadFile("/proc/" + init + "/status")
+	if cpus := field(string(text), "Cpus_allowed_list"); err != nil || cpus != firstCPU(t) {
+		t.Errorf("the init runs on CPUs %s", cpus)
+	}
+}
+
+// A hierarchy that is no controller's, such as OpenRC's, is none of contain's.
+func TestForeignHierarchy(t *testing.T) {
+	if unified() {
+		t.Skip("only cgroup v1 has named hierarchies")
+	}
+	leavesNothing(t)
+	dir := t.TempDir()
+	if err := unix.Mount("cgroup", dir, "cgroup", 0, "none,name=contain-test"); err != nil {
+		t.Fatal(err)
+	}
+	contain(t, "-chroot", rootfs(t), "--", "probe", "exit", "7").want(t, 7, "")
+	if err := unix.Unmount(dir, 0); err != nil {
+		t.Error(err)
 	}
 }
 

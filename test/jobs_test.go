@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -152,4 +153,33 @@ func TestJobsOfAShell(t *testing.T) {
 			t.Errorf("signal %d: bare %+v, contained %+v", sig, outcome[0], outcome[1])
 		}
 	}
+}
+
+// A SIGCONT at the time of a stop resumes the program, whether contain has stopped
+// already or not.
+func TestContinueAtTheTimeOfAStop(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for i := range 100 {
+		p := asJob(t, containPath, "-chroot", root, "--", "probe", "stopping")
+		p.waitLine(t, "ready")
+		p.signal(t, syscall.SIGUSR1) // stops the program
+		pid := initPID(t)
+		waitFor(t, "the program to stop", func() bool { return strings.HasPrefix(field(readStatus(t, pid), "State"), "T") })
+		for end := time.Now().Add(time.Duration(i) * 20 * time.Microsecond); time.Now().Before(end); {
+		}
+		p.signal(t, syscall.SIGCONT)
+		p.wait(t).want(t, 0, "ready\nsurvived\n")
+	}
+}
+
+// The kernel resumes what ignores SIGCONT, too.
+func TestContinueIgnored(t *testing.T) {
+	leavesNothing(t)
+	p := asJob(t, probePath, "ignore", "18", containPath, "-chroot", rootfs(t), "--", "probe", "raise", "19")
+	if got := p.nextStop(t); got != syscall.SIGSTOP {
+		t.Errorf("contain stopped by %d", got)
+	}
+	p.signal(t, syscall.SIGCONT)
+	p.wait(t).want(t, 0, "survived\n")
 }

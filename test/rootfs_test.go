@@ -104,6 +104,9 @@ func TestWhatIsForbidden(t *testing.T) {
 		{[]string{"open", "/fuse", "r"}, "Operation not permitted"},
 		{[]string{"mknod", "/disk", "8", "0"}, "Operation not permitted"},
 		{[]string{"mount", "/bin"}, "Operation not permitted"},
+		// The init's end of its socket to contain, and its memory.
+		{[]string{"open", "/proc/1/fd/3", "w"}, "Permission denied"},
+		{[]string{"open", "/proc/1/mem", "w"}, "Permission denied"},
 	} {
 		r := contain(t, append([]string{"-chroot", root, "--", "probe"}, c.args...)...)
 		r.want(t, 1, c.args[1]+": "+c.text+"\n")

@@ -22,6 +22,10 @@ func TestSystemCallsThatAreRefused(t *testing.T) {
 		for _, call := range []string{"icmp", "trace", "netlink"} {
 			contain(t, "-chroot", root, init, "--", "probe", "call", call).want(t, 0, "allowed\n")
 		}
+		pin := map[string]string{"-init=true": "refused: Operation not permitted\n", "-init=false": "allowed\n"}[init]
+		if r := contain(t, "-chroot", root, init, "--", "probe", "call", "pin-1"); r.stdout != pin {
+			t.Errorf("%s: CPU affinity of PID 1: %q", init, r.stdout)
+		}
 		contain(t, "-chroot", root, init, "--", "probe", "call", "core").want(t, 0, "1 1\n")
 	}
 }

@@ -84,6 +84,22 @@ static int do_blink(char **arg)
 	return 0;
 }
 
+/* stopping: stops on SIGUSR1 */
+static int do_stopping(char **arg)
+{
+	sigset_t usr1;
+	int sig;
+	(void)arg;
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
+	say("ready");
+	sigwait(&usr1, &sig);
+	raise(SIGSTOP);
+	say("survived");
+	return 0;
+}
+
 /* queue COUNT: fill so many TCP connections with what nobody reads; print how much
  * they took */
 static int do_queue(char **arg)
@@ -331,6 +347,10 @@ static int do_call(char **arg)
 		return outcome(syscall(SYS_keyctl, 0, -4, 0));
 	if (!strcmp(arg[0], "add_key"))
 		return outcome(syscall(SYS_add_key, "user", "x", "y", 1, -4));
+	if (!strcmp(arg[0], "pin-1")) {
+		cpu_set_t set;
+		return outcome(sched_getaffinity(0, sizeof set, &set) || sched_setaffinity(1, sizeof set, &set) ? -1 : 0);
+	}
 	if (!strcmp(arg[0], "packet"))
 		return outcome(socket(AF_PACKET, SOCK_RAW, 0));
 	if (!strcmp(arg[0], "vsock"))
@@ -559,7 +579,7 @@ static const struct {
 	int (*run)(char **);
 } verbs[] = {
 	{"exit", 1, do_exit}, {"segv", 0, do_segv}, {"abort", 0, do_abort}, {"raise", 1, do_raise},
-	{"blink", 1, do_blink}, {"queue", 1, do_queue}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args}, {"sum", 0, do_sum},
+	{"blink", 1, do_blink}, {"queue", 1, do_queue}, {"stopping", 0, do_stopping}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args}, {"sum", 0, do_sum},
 	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
 	{"fds", 0, do_fds}, {"nulls", 0, do_nulls}, {"ignore", 2, do_ignore}, {"block", 1, do_block}, {"deep", 3, do_deep},
 	{"open", 2, do_open}, {"create", 1, do_create},
