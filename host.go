@@ -103,8 +103,8 @@ func (h *host) readCaller(opts options) error {
 // there to resume it, so the kernel does not let a terminal's signals stop it
 // (setpgid(2)). It looks at contain's own ancestors in the group only.
 func inOrphanedGroup() bool {
-	group, session := unix.Getpgrp(), 0
-	session, _ = unix.Getsid(0)
+	group := unix.Getpgrp()
+	session, _ := unix.Getsid(0)
 	for pid := unix.Getppid(); pid > 1; pid = parentOf(pid) {
 		pgid, err := unix.Getpgid(pid)
 		if err != nil {

@@ -139,7 +139,8 @@ func init() {
 // dieWithParent makes the kernel kill this process, and with it the whole PID
 // namespace, when contain ends, however it ends. libcontainer's own
 // ParentDeathSignal does not reach here: nsexec's clones clear it. Once set, it
-// survives libcontainer's change of credentials and the exec of the program.
+// survives libcontainer's change of credentials; pid1 asks again, for its exec may
+// clear it.
 //
 // contain may have died already, and getppid(2) cannot tell across PID
 // namespaces: the socket whose other end only contain holds does.

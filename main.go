@@ -8,13 +8,13 @@
 //     change it makes, on every path. While the program runs it waits, passes
 //     signals on, and reads reports from pid1.
 //   - libcontainer's init: this same binary, executed again (init.go). It
-//     becomes PID 1 of new namespaces, builds the mounts, pivots into the
-//     rootfs and drops its capabilities. When contain says so, which is after
-//     the network interface is ready, it executes
+//     becomes PID 1 of new namespaces, builds the mounts and pivots into the
+//     rootfs. When contain says so, which is after the network interface is
+//     ready, it executes
 //   - pid1: one page of C (pid1.c), from then on PID 1. It dies with contain,
-//     and the whole PID namespace with it.
-//   - the program: the child of pid1, or with -init=false in its place. It alone
-//     is in the container's cgroup.
+//     and the whole PID namespace with it. Its child enters the container's
+//     cgroup, drops capabilities and becomes
+//   - the program. With -init=false pid1 itself does.
 //   - under systemd, a keeper for the cgroup of these (systemd.go).
 //
 // Data flows one way, one file per step:
@@ -111,7 +111,7 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 }
 
 // runProgram is the whole of a run, in order. All that it changed on the host
-// is undone when it returns, also if it panics.
+// is undone when it returns.
 func runProgram(opts options) (st status, err error) {
 	sigs, err := catchSignals()
 	if err != nil {

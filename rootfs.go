@@ -43,7 +43,9 @@ func (r *rootfs) close() { r.dir.Close() }
 // become of its name, and the name may hold any byte. The host sees nothing of it.
 func (r *rootfs) clone() (*os.File, error) {
 	fd, err := unix.OpenTree(int(r.dir.Fd()), "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
-	if err != nil {
+	if errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("-chroot %s: is not in this mount namespace, or on an unbindable mount", quoted(r.dir.Name()))
+	} else if err != nil {
 		return nil, fmt.Errorf("-chroot %s: open_tree: %w", quoted(r.dir.Name()), err)
 	}
 	return os.NewFile(uintptr(fd), "rootfs"), nil

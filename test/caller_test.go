@@ -123,6 +123,9 @@ func TestEachIgnoredSignal(t *testing.T) {
 	leavesNothing(t)
 	ways := bareAndContained(rootfs(t))
 	for sig := 1; sig <= 64; sig++ {
+		if leftOut(sig) && sig != 17 {
+			continue
+		}
 		t.Run(itoa(sig), func(t *testing.T) {
 			var seen [2]string
 			for i, way := range ways {
@@ -140,7 +143,7 @@ func TestEnvironmentOfTheCaller(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
 	covered := t.TempDir()
-	for _, variable := range []string{
+	for i, variable := range []string{
 		"GOMAXPROCS=1", "GOMAXPROCS=999", "GOMAXPROCS=x", "GOMAXPROCS=100000", "GOMAXPROCS=-1", "GODEBUG=x", "GODEBUG=asyncpreemptoff=1",
 		"GODEBUG=clobberfree=1", "GODEBUG=panicnil=1,execerrdot=0", "GODEBUG=gcstoptheworld=2", "GOTRACEBACK=crash",
 		"GOTRACEBACK=x", "GOGC=1", "GOGC=off", "GOGC=x", "GOMEMLIMIT=1", "GOMEMLIMIT=x",
@@ -149,6 +152,9 @@ func TestEnvironmentOfTheCaller(t *testing.T) {
 		"_LIBCONTAINER_INITPIPE=0", "_LIBCONTAINER_LOGPIPE=1", "_LIBCONTAINER_FIFOFD=2", "_LIBCONTAINER_LOGLEVEL=5",
 		"LISTEN_FDS=3", "NOTIFY_SOCKET=/nosuch", "LC_ALL=de_DE.UTF-8", "HOME=", "PATH=", "container=other", "=", "x",
 	} {
+		if leftOut(i) {
+			continue
+		}
 		t.Run(variable, func(t *testing.T) {
 			run := func(args ...string) result {
 				cmd := exec.Command(containPath, append([]string{"-chroot", root, "--", "probe"}, args...)...)

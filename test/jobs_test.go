@@ -160,7 +160,7 @@ func TestJobsOfAShell(t *testing.T) {
 func TestContinueAtTheTimeOfAStop(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
-	for i := range 100 {
+	for i := range often(100) {
 		p := asJob(t, containPath, "-chroot", root, "--", "probe", "stopping")
 		p.waitLine(t, "ready")
 		p.signal(t, syscall.SIGUSR1) // stops the program

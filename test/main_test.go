@@ -265,6 +265,18 @@ func copyFile(t *testing.T, from, to string, mode os.FileMode) {
 	}
 }
 
+// often is n, or with -short, for slow machines, a tenth of it.
+func often(n int) int {
+	if testing.Short() {
+		return max(n/10, 1)
+	}
+	return n
+}
+
+// leftOut tells whether the i-th of many similar cases is left out: with -short
+// all but each tenth.
+func leftOut(i int) bool { return testing.Short() && i%10 != 3 }
+
 // result is how a run of contain ended, as its parent saw it.
 type result struct {
 	stdout, stderr string

@@ -43,7 +43,8 @@ func TestEverySignalReachesTheProgram(t *testing.T) {
 func TestSignalDuringTheStart(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
-	const rounds, parallel = 38, 8
+	const parallel = 8
+	rounds := often(38)
 	begin := func() *process { return start(t, "-chroot", root, "--", "probe", "signals", "1") }
 	// How long the start takes on this machine, so that the signals fall into it.
 	began := time.Now()
@@ -63,7 +64,7 @@ func TestSignalDuringTheStart(t *testing.T) {
 		var delays [parallel]time.Duration
 		sent := make(chan error, parallel)
 		for i := range ps {
-			delays[i] = window * time.Duration(i*rounds+round) / (parallel * rounds)
+			delays[i] = window * time.Duration(i*rounds+round) / time.Duration(parallel*rounds)
 			ps[i] = begin()
 			time.AfterFunc(delays[i], func() { sent <- ps[i].cmd.Process.Signal(syscall.SIGTERM) })
 		}

@@ -43,7 +43,10 @@ func TestDiesOfTheSameSignal(t *testing.T) {
 func TestEveryFatalSignal(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
-	for _, sig := range append(forwardable(), int(syscall.SIGKILL)) {
+	for i, sig := range append(forwardable(), int(syscall.SIGKILL)) {
+		if leftOut(i) {
+			continue
+		}
 		switch syscall.Signal(sig) {
 		case syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
 			continue

@@ -36,6 +36,9 @@ func endings() (words []string) {
 	for _, sig := range fatalSignals() {
 		words = append(words, fmt.Sprint("raise ", sig))
 	}
+	if testing.Short() {
+		words = []string{"exit 0", "exit 5", "exit 125", "exit 255", "raise 9", "raise 13", "raise 15", "raise 64"}
+	}
 	return append(words, "abort", "segv")
 }
 
@@ -45,6 +48,9 @@ func TestEveryExitCode(t *testing.T) {
 	leavesNothing(t)
 	ways := bareAndContained(rootfs(t))
 	for code := range 256 {
+		if leftOut(code) && code != 255 {
+			continue
+		}
 		var r [2]result
 		for i, way := range ways {
 			cmd := exec.Command(way[0], append(way[1:], "exit", itoa(code))...)
