@@ -55,7 +55,7 @@ unit: deps
 
 # Every promise on the real binary, as root, in namespaces of the tests' own.
 integration: build probe
-	@test/deps taskset
+	@test/deps taskset busybox
 	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" \
 	CONTAIN_WITHOUT_FLOOR="$(CURDIR)/$(BUILD)/contain-without-floor" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -40,12 +41,13 @@ type container struct {
 	pidfd   int                   // of the init, once started
 
 	sigs     *signals
-	terminal *terminal // of the program; nil: none
-	orphaned bool      // contain's process group is
-	resumed  time.Time // when contain was last, after a stop
-	oom      *os.File  // v1: readable when the kernel is about to kill; else nil
-	ended    bool      // init was waited for
-	memory   int64     // the limit, bytes; 0: none
+	terminal *terminal   // of the program; nil: none
+	orphaned bool        // contain's process group is
+	resumed  time.Time   // when contain was last, after a stop
+	oom      *os.File    // v1: readable when the kernel is about to kill; else nil
+	asked    atomic.Bool // a signal to end was passed on
+	ended    atomic.Bool // init was waited for
+	memory   int64       // the limit, bytes; 0: none
 }
 
 func init() {
@@ -308,6 +310,7 @@ func (c *container) exec(sigs *signals) error {
 	if c.task.front {
 		c.terminal.enter()
 	}
+	sigs.passEarly(c)
 	_, _ = c.report.Write([]byte{0}) // an error: killed
 	return nil
 }
@@ -320,8 +323,8 @@ func (c *container) wait() (status, error) {
 		return statusOf(err), err
 	}
 	state, err := c.process.Wait()
-	c.ended = true
-	c.terminal.drain()
+	c.ended.Store(true)
+	c.terminal.drain(c.asked.Load())
 	if state == nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)
 	}
@@ -360,20 +363,23 @@ func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) 
 // stopped does what is to be done after sig has stopped the program. It returns
 // when contain has been stopped and resumed too, or needs not.
 func (c *container) stopped(sig unix.Signal) {
-	switch t := c.terminal; {
-	case t != nil && (sig == unix.SIGTTIN || sig == unix.SIGTTOU) && t.enter():
-		c.goOn() // it has asked for the terminal
-	case t != nil && c.orphaned && sig != unix.SIGSTOP:
+	t := c.terminal
+	if t != nil && c.orphaned && sig != unix.SIGSTOP {
 		c.goOn() // no shell could resume contain; nor does the kernel stop it
-	default:
-		t.leave()
-		if c.goesOn() {
-			return
-		}
-		c.sigs.stopAs(sig, c)
-		c.resumed = time.Now()
-		t.enter()
+		return
 	}
+	t.settle()
+	if (sig == unix.SIGTTIN || sig == unix.SIGTTOU) && t.enter() {
+		c.goOn() // it has asked for the terminal
+		return
+	}
+	t.leave()
+	if c.goesOn() {
+		return
+	}
+	c.sigs.stopAs(sig, c)
+	c.resumed = time.Now()
+	t.enter()
 }
 
 // goesOn gives a program that was resumed a moment ago time to go on by itself
@@ -461,7 +467,7 @@ func (c *container) destroy() error {
 		c.report.Close()
 	}
 	c.terminal.close()
-	if c.process != nil && !c.ended {
+	if c.process != nil && !c.ended.Load() {
 		_ = c.process.Signal(unix.SIGKILL)
 		_, _ = c.process.Wait()
 	}

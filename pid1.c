@@ -389,6 +389,9 @@ ENTRY HERE void pid1_main(void)
 	if (sys(__NR_ppoll, &contain, 1, now, 0) != 0)
 		quit();
 	sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
+	/* What is pending was sent to contain's process group, contain has it too. */
+	while (sys(__NR_rt_sigtimedwait, &all, 0, now, 8) > 0)
+		;
 	/* Nobody in the container may look into or write to fd 3. */
 	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
 	sys(__NR_prctl, PR_SET_NAME, name, 0, 0);

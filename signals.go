@@ -202,20 +202,51 @@ func stopsProcess(sig unix.Signal) bool {
 	return sig == unix.SIGTSTP || sig == unix.SIGTTIN || sig == unix.SIGTTOU
 }
 
-// forward passes every signal on to c, in the order of their arrival, until the
-// process ends. A signal for a program that has ended is dropped.
-func (s *signals) forward(c *container) {
+// passEarly passes on what has arrived before the program is executed, and does
+// not end it: it finds that pending.
+func (s *signals) passEarly(c *container) {
 	for _, sig := range s.later {
 		s.pass(sig.(unix.Signal), c)
 	}
+	s.later = nil
+}
+
+// forward passes every signal on to c, in the order of their arrival. For a program
+// that has ended there is no more than one.
+func (s *signals) forward(c *container) {
 	for sig := range s.caught {
+		if sig == unix.SIGCONT {
+			s.passOthersFirst(c)
+		}
+		if c.ended.Load() && endsProcess(sig) {
+			c.terminal.abandon() // what it has printed last; nobody takes it
+			return
+		}
 		s.pass(sig.(unix.Signal), c)
+	}
+}
+
+// passOthersFirst passes on what arrives together with a SIGCONT: a process that
+// is resumed takes all that is pending before it goes on, and one that was sent
+// SIGTERM meanwhile does nothing more. The runtime needs a moment for some.
+func (s *signals) passOthersFirst(c *container) {
+	moment := time.After(2 * time.Millisecond)
+	for {
+		select {
+		case sig := <-s.caught:
+			s.pass(sig.(unix.Signal), c)
+		case <-moment:
+			return
+		}
 	}
 }
 
 // pass passes a caught signal on to the program.
 func (s *signals) pass(caught unix.Signal, c *container) {
 	sig := caught &^ toGroup
+	if endsProcess(sig) {
+		c.asked.Store(true)
+	}
 	switch {
 	case sig == unix.SIGWINCH && c.terminal.resize():
 		// the kernel tells the program

@@ -5,7 +5,8 @@
 //
 // The pty's foreground follows that of the caller's terminal. While the program is
 // in it, the caller's terminal is in raw mode: Ctrl-C and its like are for the
-// pty to see. Else it is left as it is, and not read from. A program that reads
+// pty to see. (In a pipeline they stay for the whole of it.) Else it is left as it
+// is, and not read from. A program that reads
 // the pty from the background is stopped, as by any terminal; that tells contain
 // that it wants the foreground. So a program that never reads takes no input away
 // from others: from the next program of a pipeline, from the shell.
@@ -19,6 +20,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +31,7 @@ type ttyPlan struct {
 	replace  uint32 // a mask: which of descriptors 0 to 2 become the pty; 0: no pty
 	caller   bool   // standard input is the caller's terminal
 	toStdout bool   // what the program prints goes to standard output; else to the terminal
+	alone    bool   // the program prints to the terminal too: no pipeline, most likely
 	front    bool   // the program begins in the foreground
 }
 
@@ -50,6 +53,7 @@ func planTerminal(mode string) (p ttyPlan) {
 		}
 	}
 	p.toStdout = mode == "always" && !same[1]
+	p.alone = same[1]
 	p.front = !p.caller || same[1] && inForeground(0)
 	return p
 }
@@ -70,9 +74,13 @@ func inForeground(fd int) bool {
 // nil terminal is none: its methods do nothing.
 type terminal struct {
 	master, slave *os.File
-	caller        *os.File // opened anew, so that nobody else sees it non-blocking; or nil
-	out           *os.File // caller, or standard output
-	drained       chan struct{}
+	caller        *os.File      // opened anew, so that nobody else sees it non-blocking; or nil
+	out           *os.File      // caller, or standard output
+	prints        bool          // out is a terminal
+	alone         bool          // see ttyPlan
+	busy          atomic.Bool   // something read from the pty is not written yet
+	drained       chan struct{} // closed when nothing more will be printed
+	abandoned     chan struct{} // closed when that is not to be waited for
 
 	mu      sync.Mutex
 	entered *sync.Cond
@@ -84,7 +92,8 @@ type terminal struct {
 // openTerminal makes the pty, once the container's file systems are mounted, and
 // sends the program's end to pid1. Its undo is close.
 func (c *container) openTerminal(p ttyPlan) error {
-	t := &terminal{drained: make(chan struct{}), out: os.Stdout}
+	t := &terminal{drained: make(chan struct{}), abandoned: make(chan struct{}), out: os.Stdout, alone: p.alone}
+	t.prints = !p.toStdout && p.caller || isTerminal(1)
 	t.entered = sync.NewCond(&t.mu)
 	c.terminal = t
 	pid, err := c.process.Pid()
@@ -190,11 +199,15 @@ func (t *terminal) enter() bool {
 	}
 	t.modes = *modes
 	// cfmakeraw(3)
+	keep := *modes
 	modes.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
 	modes.Oflag &^= unix.OPOST
 	modes.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	modes.Cflag = modes.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 	modes.Cc[unix.VMIN], modes.Cc[unix.VTIME] = 1, 0
+	if !t.alone { // its keys and its screen are others' too
+		modes.Oflag, modes.Lflag = keep.Oflag, modes.Lflag|keep.Lflag&unix.ISIG
+	}
 	if unix.IoctlSetTermios(t.fd(), unix.TCSETSW, modes) != nil {
 		return false
 	}
@@ -250,7 +263,9 @@ func (t *terminal) copyIn() {
 			}
 		}
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return // hung up: SIGHUP says so too
+			// Hung up. So is the program's, which may ignore SIGHUP.
+			_ = unix.IoctlSetInt(int(t.slave.Fd()), unix.TIOCVHANGUP, 0)
+			return
 		}
 	}
 }
@@ -293,7 +308,9 @@ func (t *terminal) copyOut() {
 	for {
 		n, err := t.master.Read(buf)
 		if n > 0 && failed == nil {
+			t.busy.Store(true)
 			_, failed = t.out.Write(t.forCaller(buf[:n]))
+			t.busy.Store(false)
 		}
 		if err != nil {
 			return // EIO: the last has closed it
@@ -306,20 +323,53 @@ func (t *terminal) copyOut() {
 func (t *terminal) forCaller(text []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.raw || t.out != t.caller {
+	if !t.prints || t.raw && t.alone {
 		return text
 	}
 	return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 }
 
-// drain waits until all that the program has printed is where it belongs. The
-// container's processes have ended.
-func (t *terminal) drain() {
+// settle gives what the program has printed before it was stopped time to get
+// through the kernel and copyOut; not long, if nobody takes it.
+func (t *terminal) settle() {
+	if t == nil {
+		return
+	}
+	for quiet, rounds := 0, 0; quiet < 2 && rounds < 50; rounds++ {
+		time.Sleep(2 * time.Millisecond)
+		master := []unix.PollFd{{Fd: int32(t.master.Fd()), Events: unix.POLLIN}}
+		if n, _ := unix.Poll(master, 0); n > 0 || t.busy.Load() {
+			quiet = 0
+		} else {
+			quiet++
+		}
+	}
+}
+
+// drain waits until all that the program has printed is where it belongs, or
+// until abandon. If contain was asked to end it does not wait long: perhaps nobody
+// reads. The container's processes have ended.
+func (t *terminal) drain(asked bool) {
 	if t == nil {
 		return
 	}
 	t.slave.Close()
-	<-t.drained
+	var late <-chan time.Time
+	if asked {
+		late = time.After(2 * time.Second)
+	}
+	select {
+	case <-t.drained:
+	case <-t.abandoned:
+	case <-late:
+	}
+}
+
+// abandon ends drain. It must be called once.
+func (t *terminal) abandon() {
+	if t != nil {
+		close(t.abandoned)
+	}
 }
 
 // close gives the caller back his terminal.

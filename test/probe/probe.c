@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <linux/perf_event.h>
+#include <ctype.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -25,6 +27,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static void say(const char *text)
@@ -573,6 +576,168 @@ static int do_talk(char **arg)
 	return 0;
 }
 
+/* tty: print which of descriptors 0 to 2 are terminals, and if there is a
+ * controlling one */
+static int do_tty(char **arg)
+{
+	(void)arg;
+	for (int fd = 0; fd < 3; fd++) {
+		const char *name = ttyname(fd);
+		printf("%d %s\n", fd, name ? name : isatty(fd) ? "nameless" : "none");
+	}
+	if (open("/dev/tty", O_RDWR) < 0)
+		return fail("/dev/tty");
+	say("/dev/tty");
+	return 0;
+}
+
+/* upper: stdin to stdout, in upper case: so it differs from an echo */
+static int do_upper(char **arg)
+{
+	char buf[4096];
+	ssize_t n;
+	(void)arg;
+	say("ready");
+	while ((n = read(0, buf, sizeof buf)) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			buf[i] = toupper((unsigned char)buf[i]);
+		if (write(1, buf, n) != n)
+			return 1;
+	}
+	return n < 0;
+}
+
+/* raw PROGRAM ...: execute it with the terminal in raw mode */
+static int do_raw(char **arg)
+{
+	struct termios modes;
+	if (tcgetattr(0, &modes) < 0)
+		return fail("tcgetattr");
+	cfmakeraw(&modes);
+	tcsetattr(0, TCSANOW, &modes);
+	return become(arg);
+}
+
+/* digest COUNT: read so many bytes, or to the end; print how many there were and
+ * their FNV-1a checksum */
+static int do_digest(char **arg)
+{
+	static unsigned char buf[65536];
+	unsigned long sum = 0xcbf29ce484222325, total = 0, want = strtoul(arg[0], NULL, 10);
+	ssize_t n;
+	say("ready");
+	while (total < want && (n = read(0, buf, sizeof buf)) > 0) {
+		total += n;
+		for (ssize_t i = 0; i < n; i++) {
+			sum ^= buf[i];
+			sum *= 0x100000001b3;
+		}
+	}
+	printf("digest %lu %016lx\n", total, sum);
+	return 0;
+}
+
+/* fill COUNT: print so many bytes of all values, which do not repeat soon */
+static int do_fill(char **arg)
+{
+	static unsigned char buf[50000];
+	unsigned int x = 1;
+	for (size_t left = strtoul(arg[0], NULL, 10); left > 0;) {
+		size_t n = left < sizeof buf ? left : sizeof buf;
+		for (size_t i = 0; i < n; i++) {
+			x = x * 1664525 + 1013904223;
+			buf[i] = x >> 24;
+		}
+		for (size_t done = 0; done < n;) {
+			ssize_t w = write(1, buf + done, n - done);
+			if (w < 0)
+				return fail("write");
+			done += w;
+		}
+		left -= n;
+	}
+	return 0;
+}
+
+/* winch: print the terminal's size, and again after each SIGWINCH, until SIGTERM */
+static int do_winch(char **arg)
+{
+	struct winsize size;
+	sigset_t set;
+	int sig = 0;
+	(void)arg;
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	while (sig != SIGTERM) {
+		if (ioctl(0, TIOCGWINSZ, &size) < 0)
+			return fail("TIOCGWINSZ");
+		printf("size %d %d\n", size.ws_row, size.ws_col);
+		fflush(stdout);
+		sig = sigwaitinfo(&set, NULL);
+	}
+	return 0;
+}
+
+/* orphan: leave a process that holds the terminal and cannot be hung up */
+static int do_orphan(char **arg)
+{
+	int ready[2];
+	char c;
+	(void)arg;
+	if (pipe(ready) < 0)
+		return fail("pipe");
+	if (fork() == 0) {
+		setsid();
+		signal(SIGHUP, SIG_IGN);
+		close(ready[0]);
+		close(ready[1]);
+		while (pause())
+			;
+	}
+	close(ready[1]);
+	while (read(ready[0], &c, 1) > 0)
+		;
+	say("leader");
+	return 5;
+}
+
+/* type TEXT, in whatever way the kernel may allow, into the terminal of a
+ * descriptor; print which did */
+static void type(const char *how, int fd, const char *text)
+{
+	struct {
+		char code;
+		unsigned short place[5];
+	} __attribute__((packed)) select = {2, {1, 1, 80, 1, 0}};
+	char paste = 3;
+	int typed = ioctl(fd, TIOCSTI, text) == 0;
+	for (const char *p = text + 1; typed && *p; p++)
+		ioctl(fd, TIOCSTI, p);
+	printf("%s: %s%s\n", how, typed ? "typed" : "refused",
+	       ioctl(fd, TIOCLINUX, &select) == 0 && ioctl(fd, TIOCLINUX, &paste) == 0 ? ", pasted" : "");
+	fflush(stdout);
+}
+
+/* inject TEXT: try to type it into the terminal on descriptor 0 */
+static int do_inject(char **arg)
+{
+	type("fd 0", 0, arg[0]);
+	type("reopened", open("/proc/self/fd/0", O_RDWR), arg[0]);
+	if (fork() == 0) {
+		setsid();
+		ioctl(0, TIOCSCTTY, 1);
+		ioctl(0, TIOCSCTTY, 0);
+		type("stolen", 0, arg[0]);
+		type("reopened by a leader", open("/proc/self/fd/0", O_RDWR), arg[0]);
+		_exit(0);
+	}
+	while (wait(NULL) < 0)
+		;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -587,7 +752,9 @@ static const struct {
 	{"call", 1, do_call}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
 	{"childhog", 1, do_childhog}, {"shmhog", 1, do_shmhog},
 	{"forks", 1, do_forks}, {"addrs", 0, do_addrs}, {"serve", 1, do_serve},
-	{"talk", 3, do_talk},
+	{"talk", 3, do_talk}, {"tty", 0, do_tty}, {"upper", 0, do_upper}, {"raw", 1, do_raw},
+	{"digest", 1, do_digest}, {"fill", 1, do_fill}, {"winch", 0, do_winch}, {"orphan", 0, do_orphan},
+	{"inject", 1, do_inject},
 };
 
 int main(int argc, char **argv)
