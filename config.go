@@ -116,13 +116,13 @@ func newConfig(id string, opts options, h host) *configs.Config {
 }
 
 // mounts lists the file systems of every container. /dev and /dev/shm count
-// against the memory limit.
+// against the memory limit. Pseudo terminals are few on a host, 4096 by default.
 func mounts() []*configs.Mount {
 	const hard = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 	return []*configs.Mount{
 		{Source: "proc", Destination: "/proc", Device: "proc", Flags: hard},
 		{Source: "tmpfs", Destination: "/dev", Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
-		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5"},
+		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5,max=256"},
 		{Source: "shm", Destination: "/dev/shm", Device: "tmpfs", Flags: hard, Data: "mode=1777,size=65536k"},
 		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: hard},
 		{Source: "sysfs", Destination: "/sys", Device: "sysfs", Flags: hard | unix.MS_RDONLY},

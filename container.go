@@ -42,7 +42,6 @@ type container struct {
 
 	sigs     *signals
 	terminal *terminal   // of the program; nil: none
-	orphaned bool        // contain's process group is
 	resumed  time.Time   // when contain was last, after a stop
 	oom      *os.File    // v1: readable when the kernel is about to kill; else nil
 	asked    atomic.Bool // a signal to end was passed on
@@ -77,7 +76,7 @@ func createContainer(opts options, h host) (*container, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{id: id, config: config, lib: lib, memory: opts.memory, pidfd: -1, task: newTask(opts, h), orphaned: h.orphaned}
+		c := &container{id: id, config: config, lib: lib, memory: opts.memory, pidfd: -1, task: newTask(opts, h)}
 		if err := c.makeCgroup(h.cgroup); err != nil {
 			return nil, then(err, c.destroy())
 		}
@@ -335,7 +334,9 @@ func (c *container) wait() (status, error) {
 	if !reported { // killed from outside, with its init
 		ending = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
 	}
-	return statusOfWait(ending), oom
+	st := statusOfWait(ending)
+	st.typed = c.terminal.wasTyped(st.signal)
+	return st, oom
 }
 
 // follow reads pid1's reports until the program has ended: with which status,
@@ -364,19 +365,25 @@ func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) 
 // when contain has been stopped and resumed too, or needs not.
 func (c *container) stopped(sig unix.Signal) {
 	t := c.terminal
-	if t != nil && c.orphaned && sig != unix.SIGSTOP {
-		c.goOn() // no shell could resume contain; nor does the kernel stop it
-		return
-	}
 	t.settle()
-	if (sig == unix.SIGTTIN || sig == unix.SIGTTOU) && t.enter() {
-		c.goOn() // it has asked for the terminal
+	asks := t != nil && (sig == unix.SIGTTIN || sig == unix.SIGTTOU)
+	switch {
+	case asks && (t.enter() || t.inFront()): // in front, but resumed by another
+		c.goOn()
+		return
+	case t == nil || sig == unix.SIGSTOP || !inOrphanedGroup():
+	case asks: // and never will have it: what the kernel would answer
+		t.hangUp()
+		c.goOn()
+		return
+	default: // no shell could resume contain; nor does the kernel stop it
+		c.goOn()
 		return
 	}
-	t.leave()
 	if c.goesOn() {
 		return
 	}
+	t.leave()
 	c.sigs.stopAs(sig, c)
 	c.resumed = time.Now()
 	t.enter()
@@ -392,8 +399,12 @@ func (c *container) goesOn() bool {
 		return false
 	}
 	report := []unix.PollFd{{Fd: int32(c.report.Fd()), Events: unix.POLLIN}}
-	n, err := unix.Poll(report, int(left.Milliseconds())+1)
-	return err == nil && n > 0
+	for end := time.Now().Add(left); ; {
+		n, err := unix.Poll(report, int(time.Until(end).Milliseconds())+1)
+		if err != unix.EINTR || time.Now().After(end) {
+			return err == nil && n > 0
+		}
+	}
 }
 
 func (c *container) nextReport() (pid1Report, error) {

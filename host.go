@@ -85,7 +85,7 @@ func (h *host) readCaller(opts options) error {
 		*hard = limit.Max
 	}
 	h.orphaned = inOrphanedGroup()
-	h.tty = planTerminal(opts.tty)
+	h.tty = planTerminal(opts.tty, !opts.init)
 	h.affinity = unix.NewCPUSet(maxCPU + 1)
 	if opts.cpus != nil {
 		for _, cpu := range opts.cpus {

@@ -292,6 +292,8 @@ HERE static int receive_terminal(int least)
 	message.msg_flags = 0;
 	if (sys(__NR_recvmsg, PID1_REPORT, &message, 0, 0) != 1)
 		quit();
+	if (message.msg_controllen < CMSG_LEN(sizeof(int)))
+		must(-EMFILE, PID1_NO_TERMINAL);
 	int fd = *(int *)(void *)CMSG_DATA(&control.head);
 	int tty = (int)sys(__NR_fcntl, fd, F_DUPFD, least, 0);
 	must(tty, PID1_NO_TERMINAL);

@@ -58,25 +58,28 @@ static void resume(pid_t parent, int stat, struct pollfd *fds)
 	while (poll(fds, 2, -1) < 0 && errno == EINTR)
 		;
 	if (getppid() == parent)
-		sigqueue(parent, SIGCONT, (union sigval){.sival_ptr = fds}); /* not a user's, see signals.go */
+		sigqueue(parent, SIGCONT, (union sigval){.sival_int = RESUMED});
 	_exit(0);
 }
 
-/* stop_as stops the process by sig, with the default action of that, until it is
+/* stop_as stops the process, or its whole process group, by sig, with the default action of that, until it is
  * resumed by its caller, or there is something to read from report or, if that is
  * not -1, from oom. If a SIGCONT is pending, if the kernel does not let sig stop
- * the process, or if no child can be made, it does nothing.
+ * the process, or if no child can be made, it does
+ * nothing.
  *
  * It must be called on the main thread: PDEATHSIG is about the thread that forks,
  * and the kernel prefers that one for signals. All threads have sig and SIGCONT
  * blocked. So a SIGCONT that comes before the stop is seen to be pending here, but
  * for one within the system call: a stop discards it. */
-void stop_as(int sig, int report, int oom)
+void stop_as(int sig, int group, int report, int oom)
 {
 	struct pollfd fds[2] = {{.fd = report, .events = POLLIN}, {.fd = oom, .events = POLLIN}};
 	sigset_t one, pending;
 	pid_t self = getpid();
 	int stat = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	if (stat < 0)
+		return;
 	pid_t child = fork();
 	if (child == 0)
 		resume(self, stat, fds);
@@ -88,7 +91,7 @@ void stop_as(int sig, int report, int oom)
 	pthread_sigmask(SIG_UNBLOCK, &one, NULL);
 	sigpending(&pending);
 	if (!sigismember(&pending, SIGCONT))
-		kill(self, sig);
+		kill(group ? 0 : self, sig);
 	pthread_sigmask(SIG_BLOCK, &one, NULL);
 	kill(child, SIGKILL);
 	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)

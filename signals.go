@@ -137,7 +137,7 @@ func (s *signals) take(info unix.SignalfdSiginfo) {
 	const siKernel = 0x80 // SI_KERNEL
 	sig := unix.Signal(info.Signo)
 	switch {
-	case sig == unix.SIGCONT && info.Code == siQueue && info.Ptr != 0:
+	case sig == unix.SIGCONT && info.Code == siQueue && info.Int == C.RESUMED:
 		return // from stop_as, which has resumed contain by it
 	case sig == unix.SIGCONT:
 		if s.keep(sig) {
@@ -271,9 +271,13 @@ func (s *signals) stopAs(sig unix.Signal, c *container) {
 	if c.oom != nil {
 		oom = C.int(c.oom.Fd())
 	}
+	group := C.int(0)
+	if c.terminal.wasTyped(sig) {
+		group = 1
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.resuming == 0 {
-		C.stop_as(C.int(sig), C.int(c.report.Fd()), oom)
+		C.stop_as(C.int(sig), group, C.int(c.report.Fd()), oom)
 	}
 }

@@ -27,6 +27,7 @@ const (
 type status struct {
 	code   int
 	signal unix.Signal
+	typed  bool // the signal was, and is for the whole process group
 }
 
 var failed = status{code: exitFailed}
@@ -110,6 +111,9 @@ func oneLine(s string) string {
 // end ends the process and does not return. The caller must be done with
 // everything: no deferred function runs.
 func (s status) end() {
+	if s.typed {
+		_ = unix.Kill(0, s.signal) // contain itself is dead of it only next
+	}
 	if s.signal != 0 {
 		dieOf(s.signal)
 		os.Exit(exitSignalShift + int(s.signal))

@@ -37,15 +37,19 @@ type ttyPlan struct {
 
 // planTerminal looks at descriptors 0 to 2. Those that are the same terminal as
 // standard input become the pty, or with "always" all.
-func planTerminal(mode string) (p ttyPlan) {
-	var in, out unix.Stat_t
-	p.caller = isTerminal(0) && unix.Fstat(0, &in) == nil
+//
+// A program that is PID 1 cannot be seen to stop: it has the foreground if contain
+// has it.
+func planTerminal(mode string, direct bool) (p ttyPlan) {
+	in, ok := terminalOf(0)
+	p.caller = ok
 	if mode == "never" || mode == "auto" && !p.caller {
 		return ttyPlan{}
 	}
 	same := [3]bool{p.caller}
 	for fd := 1; fd <= 2; fd++ {
-		same[fd] = p.caller && isTerminal(fd) && unix.Fstat(fd, &out) == nil && out.Rdev == in.Rdev
+		out, ok := terminalOf(fd)
+		same[fd] = p.caller && ok && out == in
 	}
 	for fd := range 3 {
 		if same[fd] || mode == "always" {
@@ -54,13 +58,30 @@ func planTerminal(mode string) (p ttyPlan) {
 	}
 	p.toStdout = mode == "always" && !same[1]
 	p.alone = same[1]
-	p.front = !p.caller || same[1] && inForeground(0)
+	p.front = !p.caller || inForeground(0) && (direct || same[1] || !isPipe(1))
 	return p
+}
+
+// terminalOf tells which terminal a descriptor is, also when it was opened as
+// /dev/tty.
+func terminalOf(fd int) (device int, ok bool) {
+	device, err := unix.IoctlGetInt(fd, unix.TIOCGDEV)
+	return device, err == nil && isTerminal(fd)
 }
 
 func isTerminal(fd int) bool {
 	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	return err == nil
+}
+
+// isPipe tells whether a descriptor leads to another process, which may want the
+// terminal for itself: a pager does.
+func isPipe(fd int) bool {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return false
+	}
+	return st.Mode&unix.S_IFMT == unix.S_IFIFO || st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }
 
 // inForeground tells whether contain is in the foreground of a terminal. One that
@@ -78,15 +99,18 @@ type terminal struct {
 	out           *os.File      // caller, or standard output
 	prints        bool          // out is a terminal
 	alone         bool          // see ttyPlan
+	typed         atomic.Int32  // the last signal that was typed for the program
 	busy          atomic.Bool   // something read from the pty is not written yet
 	drained       chan struct{} // closed when nothing more will be printed
 	abandoned     chan struct{} // closed when that is not to be waited for
 
-	mu      sync.Mutex
-	entered *sync.Cond
-	raw     bool         // the caller's terminal is in raw mode, and is read from
-	modes   unix.Termios // what it was in before
-	size    unix.Winsize
+	mu       sync.Mutex
+	entered  *sync.Cond
+	raw      bool         // the caller's terminal is in raw mode, and is read from
+	modes    unix.Termios // what it was in before
+	rawModes unix.Termios // what contain has put it into
+	copied   bool         // the pty has had its modes
+	size     unix.Winsize
 }
 
 // openTerminal makes the pty, once the container's file systems are mounted, and
@@ -159,7 +183,20 @@ func (t *terminal) openCaller(p ttyPlan) (err error) {
 		t.out = t.caller
 	}
 	t.resize()
-	return nil
+	if inForeground(0) { // else they are a shell's own, see enter
+		err = t.copyModes()
+	}
+	return err
+}
+
+// copyModes gives the pty the modes of the caller's terminal, once.
+func (t *terminal) copyModes() error {
+	modes, err := unix.IoctlGetTermios(callerFD, unix.TCGETS)
+	if err == nil {
+		err = unix.IoctlSetTermios(int(t.slave.Fd()), unix.TCSETS, modes)
+	}
+	t.copied = true
+	return err
 }
 
 // resize gives the pty the size of the caller's terminal, and tells whether that
@@ -170,48 +207,51 @@ func (t *terminal) resize() (changed bool) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	size, err := unix.IoctlGetWinsize(t.fd(), unix.TIOCGWINSZ)
-	if err != nil || *size == t.size {
+	size, err := unix.IoctlGetWinsize(callerFD, unix.TIOCGWINSZ)
+	if err != nil || *size == t.size || unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size) != nil {
 		return false
 	}
 	t.size = *size
-	return unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size) == nil
+	return true
 }
 
 // enter puts the caller's terminal into raw mode and begins to read from it, if
-// contain is in its foreground. It tells whether that has changed.
+// contain is in its foreground. It tells whether that has changed. If contain was
+// moved to the background meanwhile it takes note of that.
 func (t *terminal) enter() bool {
-	if t == nil || t.caller == nil || !inForeground(0) {
+	if t == nil || t.caller == nil {
 		return false
 	}
 	t.resize()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.raw {
+	if !inForeground(callerFD) {
+		t.raw = false
 		return false
 	}
-	modes, err := unix.IoctlGetTermios(t.fd(), unix.TCGETS)
-	if err != nil {
+	if !t.copied {
+		_ = t.copyModes()
+	}
+	modes, err := unix.IoctlGetTermios(callerFD, unix.TCGETS)
+	if err != nil || t.raw && *modes == t.rawModes {
 		return false
 	}
-	if t.modes == (unix.Termios{}) { // now, for in the background they are a shell's own
-		_ = unix.IoctlSetTermios(int(t.slave.Fd()), unix.TCSETS, modes)
+	if *modes != t.rawModes {
+		t.modes = *modes
 	}
-	t.modes = *modes
 	// cfmakeraw(3)
-	keep := *modes
 	modes.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
 	modes.Oflag &^= unix.OPOST
 	modes.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	modes.Cflag = modes.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 	modes.Cc[unix.VMIN], modes.Cc[unix.VTIME] = 1, 0
 	if !t.alone { // its keys and its screen are others' too
-		modes.Oflag, modes.Lflag = keep.Oflag, modes.Lflag|keep.Lflag&unix.ISIG
+		modes.Oflag, modes.Lflag = t.modes.Oflag, modes.Lflag|t.modes.Lflag&unix.ISIG
 	}
-	if unix.IoctlSetTermios(t.fd(), unix.TCSETSW, modes) != nil {
+	if unix.IoctlSetTermios(callerFD, unix.TCSETS, modes) != nil {
 		return false
 	}
-	t.raw = true
+	t.raw, t.rawModes = true, *modes
 	t.caller.SetReadDeadline(time.Time{})
 	t.entered.Broadcast()
 	return true
@@ -224,7 +264,7 @@ func (t *terminal) inFront() bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.raw || t.caller == nil
+	return t.caller == nil || t.raw && inForeground(callerFD)
 }
 
 // leave gives the caller's terminal back the modes it had, and reads no more.
@@ -239,13 +279,18 @@ func (t *terminal) leave() {
 	}
 	t.raw = false
 	t.caller.SetReadDeadline(time.Unix(1, 0))
-	if inForeground(0) { // else its modes are another's
-		_ = unix.IoctlSetTermios(t.fd(), unix.TCSETSW, &t.modes)
+	if inForeground(callerFD) { // else its modes are another's
+		_ = unix.IoctlSetTermios(callerFD, unix.TCSETS, &t.modes)
 	}
 }
 
-// fd is the descriptor of the caller's terminal. (File.Fd would make it block.)
-func (t *terminal) fd() int { return 0 }
+// callerFD is the caller's terminal for ioctl(2). (File.Fd would make t.caller block.)
+const callerFD = 0
+
+// hangUp hangs the program's terminal up: it reads the end of it from now on.
+func (t *terminal) hangUp() {
+	_ = unix.IoctlSetInt(int(t.slave.Fd()), unix.TIOCVHANGUP, 0)
+}
 
 // copyIn passes on what is typed while the program is in the foreground.
 func (t *terminal) copyIn() {
@@ -258,16 +303,42 @@ func (t *terminal) copyIn() {
 		t.mu.Unlock()
 		n, err := t.caller.Read(buf)
 		if n > 0 {
+			t.noteKeys(buf[:n])
 			if _, err := t.master.Write(buf[:n]); err != nil {
 				return
 			}
 		}
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			// Hung up. So is the program's, which may ignore SIGHUP.
-			_ = unix.IoctlSetInt(int(t.slave.Fd()), unix.TIOCVHANGUP, 0)
+		switch {
+		case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, unix.EIO) && !inForeground(callerFD):
+			t.mu.Lock() // moved to the background, where reading fails
+			t.raw = false
+			t.mu.Unlock()
+		default: // hung up: so is the program's, which may ignore SIGHUP
+			t.hangUp()
 			return
 		}
 	}
+}
+
+// noteKeys keeps in mind which signal of the terminal's was typed.
+func (t *terminal) noteKeys(text []byte) {
+	modes, err := unix.IoctlGetTermios(int(t.slave.Fd()), unix.TCGETS)
+	if err != nil || modes.Lflag&unix.ISIG == 0 {
+		return
+	}
+	for key, sig := range map[int]unix.Signal{unix.VINTR: unix.SIGINT, unix.VQUIT: unix.SIGQUIT, unix.VSUSP: unix.SIGTSTP} {
+		if modes.Cc[key] != 0 && bytes.IndexByte(text, modes.Cc[key]) >= 0 {
+			t.typed.Store(int32(sig))
+		}
+	}
+}
+
+// wasTyped tells whether sig was typed for the program while the caller's terminal
+// was in raw mode. Without contain it would have been for contain's whole process
+// group: for the script that contain is a command of.
+func (t *terminal) wasTyped(sig unix.Signal) bool {
+	return t != nil && sig != 0 && t.typed.Load() == int32(sig)
 }
 
 // feed passes on in, which is no terminal, to its end, and that as a terminal

@@ -137,7 +137,10 @@ func TestStatusInAPipeline(t *testing.T) {
 // A shell that ends with the program ends as the program.
 func TestStatusOfTheShell(t *testing.T) {
 	leavesNothing(t)
-	for _, how := range []string{"exit 0", "exit 3", "exit 255", "raise 2", "raise 15", "raise 40", "abort"} {
+	for i, how := range []string{"exit 0", "exit 3", "exit 255", "raise 2", "raise 15", "raise 40", "abort"} {
+		if leftOut(i) {
+			continue
+		}
 		for _, shell := range []string{"sh", "bash"} {
 			inShell(t, shell, `"$@" `+how, "")
 			inShell(t, shell, `set -e; "$@" `+how+`; echo survived`, "")

@@ -740,3 +740,63 @@ func TestTerminalAndWrappers(t *testing.T) {
 	}
 	c.bye(t, 0)
 }
+
+// A terminal that was opened as /dev/tty is the same as by its own name.
+func TestTerminalByAnotherName(t *testing.T) {
+	leavesNothing(t)
+	c := onConsole(t, "sh", "-c", `exec "$@" </dev/tty`, "sh", containPath, "-chroot", rootfs(t), "--", "probe", "tty")
+	c.expect(t, crlf(allTerminal))
+	c.end(t)
+}
+
+// Ctrl-C and Ctrl-Z are for the script, too, that contain is a command of.
+func TestKeysAreForTheScript(t *testing.T) {
+	leavesNothing(t)
+	c := atShell(t, rootfs(t))
+	c.line(t, "export R; bash -c 'for i in 1 2 3; do $R probe wait; done; echo af''ter'", "ready")
+	c.send(t, ctrlC)
+	c.expect(t, prompt)
+	c.line(t, "echo st''=$?", "st=130")
+	c.expect(t, prompt)
+	c.line(t, "export R; sh -c '$R probe wait; echo af''ter'", "ready")
+	c.key(t, ctrlZ, "Stopped")
+	c.expect(t, prompt)
+	c.line(t, "fg", "probe wait")
+	c.send(t, ctrlC)
+	c.expect(t, prompt)
+	c.line(t, "echo st''=$?", "st=130")
+	c.expect(t, prompt)
+	if strings.Contains(c.screen.String(), "after\r\n") {
+		t.Error("the script went on")
+	}
+	c.bye(t, 0)
+}
+
+// After SIGSTOP, which contain cannot see coming, the shell has its terminal and
+// the program its own.
+func TestStoppedByForce(t *testing.T) {
+	leavesNothing(t)
+	c := atShell(t, rootfs(t))
+	c.line(t, "$R probe upper", "ready")
+	c.line(t, "first", "FIRST")
+	init := field(readStatus(t, initPID(t)), "PPid")
+	text, err := os.ReadFile("/proc/" + init + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contain, err := strconv.Atoi(field(string(text), "PPid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(contain, syscall.SIGSTOP)
+	c.expect(t, prompt)
+	c.line(t, "echo o''k", "ok")
+	c.expect(t, prompt)
+	c.line(t, "fg", "upper")
+	c.line(t, "second", "SECOND")
+	c.send(t, ctrlC)
+	c.expect(t, prompt)
+	c.line(t, "echo st''=$?", "st=130")
+	c.expect(t, prompt)
+	c.bye(t, 0)
+}
