@@ -164,19 +164,12 @@ HERE static long set_caps(uint64_t caps)
 	return sys(__NR_capset, &head, data, 0, 0);
 }
 
-/* drop leaves the program no more than caps, also when it executes another. */
-HERE static long drop(uint64_t caps)
+/* drop leaves the process no more than caps, also when it executes another
+ * program: all but CAP_SYS_ADMIN has been taken from the bounding set already. */
+HERE static void drop(uint64_t caps)
 {
-	for (int cap = 0; cap < 64; cap++) {
-		if (caps >> cap & 1)
-			continue;
-		if (sys(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0) < 0)
-			break; /* the kernel knows no more */
-		long ret = sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0);
-		if (ret < 0)
-			return ret;
-	}
-	return set_caps(caps);
+	sys(__NR_prctl, PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0);
+	must(set_caps(caps), PID1_NOT_DROPPED);
 }
 
 /* join enters cgroups. A "0" written is the writer itself: on v1, and other than
@@ -203,7 +196,7 @@ HERE static void confine(const struct task *t)
 	join(t->direct ? 0 : t->first, t->joins);
 	pin(t); /* again: a cgroup may have lifted it */
 	must(sys(__NR_unshare, CLONE_NEWCGROUP, 0, 0, 0), PID1_NOT_UNSHARED);
-	must(drop(t->caps), PID1_NOT_DROPPED);
+	drop(t->caps);
 }
 
 /* execute becomes the program: the first of the candidates that can be executed
@@ -413,8 +406,7 @@ ENTRY HERE void pid1_main(void)
 	close_from_to(0, PID1_REPORT - 1);
 	close_from_to(PID1_IMAGE, last);
 	sys(__NR_munmap, memory, PID1_TASK_MAX, 0, 0);
-	sys(__NR_prctl, PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0);
-	must(set_caps(1ULL << CAP_KILL), PID1_NOT_DROPPED);
+	drop(1ULL << CAP_KILL);
 	for (;;) {
 		siginfo_t info;
 		int sig = (int)sys(__NR_rt_sigtimedwait, &all, &info, 0, 8);

@@ -165,11 +165,11 @@ func (t *terminal) openPty(pid int) error {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		return fmt.Errorf("unlock the pty: %w", err)
 	}
-	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	if errno != 0 {
-		return fmt.Errorf("open the program's end of the pty: %w", errno)
+	peer, err := openPeer(fd)
+	if err != nil {
+		return fmt.Errorf("open the program's end of the pty: %w", err)
 	}
-	t.slave = os.NewFile(peer, "pty of the program")
+	t.slave = os.NewFile(uintptr(peer), "pty of the program")
 	return nil
 }
 
@@ -289,7 +289,19 @@ const callerFD = 0
 
 // hangUp hangs the program's terminal up: it reads the end of it from now on.
 func (t *terminal) hangUp() {
-	_ = unix.IoctlSetInt(int(t.slave.Fd()), unix.TIOCVHANGUP, 0)
+	if peer, err := openPeer(int(t.master.Fd())); err == nil {
+		_ = unix.IoctlSetInt(peer, unix.TIOCVHANGUP, 0)
+		_ = unix.Close(peer)
+	}
+}
+
+// openPeer opens the program's end of the pty.
+func openPeer(master int) (int, error) {
+	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(peer), nil
 }
 
 // copyIn passes on what is typed while the program is in the foreground.
@@ -408,31 +420,48 @@ func (t *terminal) settle() {
 	}
 	for quiet, rounds := 0, 0; quiet < 2 && rounds < 50; rounds++ {
 		time.Sleep(2 * time.Millisecond)
-		master := []unix.PollFd{{Fd: int32(t.master.Fd()), Events: unix.POLLIN}}
-		if n, _ := unix.Poll(master, 0); n > 0 || t.busy.Load() {
+		if quiet++; t.printing() {
 			quiet = 0
-		} else {
-			quiet++
 		}
 	}
 }
 
+// printing tells whether something is on its way from the pty to the caller.
+func (t *terminal) printing() bool {
+	master := []unix.PollFd{{Fd: int32(t.master.Fd()), Events: unix.POLLIN}}
+	n, _ := unix.Poll(master, 0)
+	return n > 0 || t.busy.Load()
+}
+
 // drain waits until all that the program has printed is where it belongs, or
 // until abandon. If contain was asked to end it does not wait long: perhaps nobody
-// reads. The container's processes have ended.
+// reads. The container's processes have ended; but one may have handed the pty to
+// a process outside, which is not waited for when nothing more comes.
 func (t *terminal) drain(asked bool) {
 	if t == nil {
 		return
 	}
-	t.slave.Close()
 	var late <-chan time.Time
 	if asked {
 		late = time.After(2 * time.Second)
 	}
-	select {
-	case <-t.drained:
-	case <-t.abandoned:
-	case <-late:
+	t.slave.Close()
+	for quiet := 0; ; {
+		select {
+		case <-t.drained:
+			return
+		case <-t.abandoned:
+			return
+		case <-late:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		if quiet++; t.printing() {
+			quiet = 0
+		}
+		if quiet == 5 {
+			return
+		}
 	}
 }
 
