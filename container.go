@@ -383,6 +383,10 @@ func (c *container) stopped(sig unix.Signal) {
 	if c.goesOn() {
 		return
 	}
+	if asks && t.enter() { // moved to the foreground meanwhile
+		c.goOn()
+		return
+	}
 	t.leave()
 	c.sigs.stopAs(sig, c)
 	c.resumed = time.Now()
