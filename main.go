@@ -31,11 +31,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
-
-	"golang.org/x/sys/unix"
 )
 
 // usage is what -h prints and what README.md repeats; a test keeps the two,
@@ -82,7 +79,6 @@ func init() {
 func main() {
 	st, err := run(os.Args[1:], os.Stdout)
 	if err != nil {
-		signal.Ignore(unix.SIGTTOU) // or the terminal does not take it from the background
 		report(os.Stderr, err)
 	}
 	st.end()

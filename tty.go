@@ -94,7 +94,7 @@ func inForeground(fd int) bool {
 // terminal is the pty and the caller's terminal, between which contain copies. A
 // nil terminal is none: its methods do nothing.
 type terminal struct {
-	master, slave *os.File
+	master, slave *os.File      // the slave is closed first; master serves for its modes too
 	caller        *os.File      // opened anew, so that nobody else sees it non-blocking; or nil
 	out           *os.File      // caller, or standard output
 	prints        bool          // out is a terminal
@@ -193,7 +193,7 @@ func (t *terminal) openCaller(p ttyPlan) (err error) {
 func (t *terminal) copyModes() error {
 	modes, err := unix.IoctlGetTermios(callerFD, unix.TCGETS)
 	if err == nil {
-		err = unix.IoctlSetTermios(int(t.slave.Fd()), unix.TCSETS, modes)
+		err = unix.IoctlSetTermios(int(t.master.Fd()), unix.TCSETS, modes)
 	}
 	t.copied = true
 	return err
@@ -335,7 +335,7 @@ func (t *terminal) copyIn() {
 
 // noteKeys keeps in mind which signal of the terminal's was typed.
 func (t *terminal) noteKeys(text []byte) {
-	modes, err := unix.IoctlGetTermios(int(t.slave.Fd()), unix.TCGETS)
+	modes, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS)
 	if err != nil || modes.Lflag&unix.ISIG == 0 {
 		return
 	}
@@ -369,7 +369,7 @@ func (t *terminal) feed(in io.Reader) {
 		if err == nil {
 			continue
 		}
-		modes, err := unix.IoctlGetTermios(int(t.slave.Fd()), unix.TCGETS)
+		modes, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS)
 		if err != nil || modes.Lflag&unix.ICANON == 0 {
 			return
 		}
