@@ -43,7 +43,7 @@ deps:
 probe: deps
 	@mkdir -p $(BUILD)
 	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/probe test/probe/probe.c
-	$(patsubst main.version=%,main.minMemoryPages=1,$(GOBUILD)) -o $(BUILD)/contain-without-floor .
+	$(patsubst main.version=%,main.minMemoryPages=1,$(patsubst main.commit=%,main.panicOn=SIGUSR2,$(GOBUILD))) -o $(BUILD)/contain-altered .
 
 demo: build
 	@test/deps busybox unshare ip
@@ -58,7 +58,7 @@ unit: deps
 integration: build probe
 	@test/deps taskset busybox
 	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" \
-	CONTAIN_WITHOUT_FLOOR="$(CURDIR)/$(BUILD)/contain-without-floor" \
+	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test
 
 # The same tests in a virtual machine, else with pure cgroup v2, see test/vm/run.
@@ -67,7 +67,7 @@ integration: build probe
 test-vm: build probe
 	go test -c -o $(BUILD)/integration.test ./test
 	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 1500 -m 2048 \
-	-e CONTAIN_WITHOUT_FLOOR="$(CURDIR)/$(BUILD)/contain-without-floor" \
+	-e CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
 	-e CONTAIN="$(CURDIR)/contain" -e PROBE="$(CURDIR)/$(BUILD)/probe" \
 	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.run '$(RUN)' -test.skip '$(SKIP)'
 

@@ -41,12 +41,13 @@ type container struct {
 	pidfd   int                   // of the init, once started
 
 	sigs     *signals
-	terminal *terminal   // of the program; nil: none
-	resumed  time.Time   // when contain was last, after a stop
-	oom      *os.File    // v1: readable when the kernel is about to kill; else nil
-	asked    atomic.Bool // a signal to end was passed on
-	ended    atomic.Bool // init was waited for
-	memory   int64       // the limit, bytes; 0: none
+	terminal *terminal    // of the program; nil: none
+	resumed  time.Time    // when contain was last, after a stop
+	oom      *os.File     // v1: readable when the kernel is about to kill; else nil
+	asked    atomic.Bool  // a signal to end was passed on
+	ended    atomic.Bool  // init was waited for
+	broken   atomic.Value // the error, if a goroutine has panicked
+	memory   int64        // the limit, bytes; 0: none
 }
 
 func init() {
@@ -162,6 +163,18 @@ func (c *container) signal(sig unix.Signal, how uint32) {
 	_ = unix.PidfdSendSignal(c.pidfd, sig, &info, 0)
 }
 
+// guard runs f, which is a goroutine. A panic in it ends the run as one in main
+// does: the program is killed, and what was changed, the terminal too, is undone.
+func (c *container) guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.broken.Store(internalError(p))
+			c.signal(unix.SIGKILL, pid1ToProgram)
+		}
+	}()
+	f()
+}
+
 // goOn resumes the program, with the whole group that was stopped with it; in the
 // foreground of its terminal, if contain is in that of its caller's.
 func (c *container) goOn() {
@@ -238,17 +251,17 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 func (c *container) abortOn(sigs *signals) (stop func() (unix.Signal, bool)) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	var sig unix.Signal
-	go func() {
+	go c.guard(func() {
 		defer close(done)
 		for sig = sigs.wait(quit); sig != 0; {
 			killChildren(c.keeper())
 			select {
 			case <-quit:
 				return
-			case <-time.After(10 * time.Millisecond): // one may just have been made
+			case <-time.After(childrenAppear): // one may just have been made
 			}
 		}
-	}()
+	})
 	return func() (unix.Signal, bool) {
 		close(quit)
 		<-done
@@ -327,6 +340,9 @@ func (c *container) wait() (status, error) {
 	if state == nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)
 	}
+	if err, broken := c.broken.Load().(error); broken {
+		return failed, err
+	}
 	own, oom := c.oomError()
 	if own {
 		return status{signal: unix.SIGKILL}, oom
@@ -397,8 +413,7 @@ func (c *container) stopped(sig unix.Signal) {
 // before contain stops with it again, and tells whether it does. Each stop costs
 // contain a process of its own, at the expense of its caller.
 func (c *container) goesOn() bool {
-	const moment = 100 * time.Millisecond
-	left := moment - time.Since(c.resumed)
+	left := goesOnAgain - time.Since(c.resumed)
 	if left <= 0 {
 		return false
 	}
@@ -434,23 +449,23 @@ func (c *container) watchOOM() error {
 		return fmt.Errorf("watch the memory limit: %w", err)
 	}
 	c.oom = oom
-	go func() {
+	go c.guard(func() {
 		for {
 			fds := []unix.PollFd{{Fd: int32(oom.Fd()), Events: unix.POLLIN}}
 			if n, err := unix.Poll(fds, -1); n != 1 && err != unix.EINTR {
 				return
 			}
-			for range 100 {
+			for range oomTries {
 				if readOOM(c.cgroup).own {
 					c.signal(unix.SIGKILL, pid1ToProgram)
 					return
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(oomIsCounted)
 			}
 			var count [8]byte
 			oom.Read(count[:]) // it was not for this limit
 		}
-	}()
+	})
 	return nil
 }
 

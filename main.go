@@ -89,7 +89,7 @@ func main() {
 func run(args []string, stdout io.Writer) (st status, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			st, err = failed, fmt.Errorf("internal error: %v", p)
+			st, err = failed, internalError(p)
 		}
 	}()
 	opts, err := parseOptions(args)
@@ -105,6 +105,9 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 	}
 	return runProgram(opts)
 }
+
+// internalError is what a panic with p is reported as.
+func internalError(p any) error { return fmt.Errorf("internal error: %v", p) }
 
 // runProgram is the whole of a run, in order. All that it changed on the host
 // is undone when it returns.
@@ -123,6 +126,7 @@ func runProgram(opts options) (st status, err error) {
 		return statusOf(err), err
 	}
 	defer func() { err = then(err, c.destroy()) }()
+	sigs.collect(c)
 	stop := c.abortOn(sigs)
 	err = c.start(h.rootfs)
 	sig, aborted := stop()
@@ -147,7 +151,7 @@ func runProgram(opts options) (st status, err error) {
 	if err := c.exec(sigs); err != nil {
 		return statusOf(err), err
 	}
-	go sigs.forward(c)
+	go c.guard(func() { sigs.forward(c) })
 	return c.wait()
 }
 

@@ -26,6 +26,10 @@ const sigRTMin = unix.Signal(34)
 // group: a terminal's Ctrl-C is. The program's group gets it.
 const toGroup = unix.Signal(C.NOTE_TO_GROUP)
 
+// panicOn is the name of a signal that makes contain panic, in a binary that its
+// linker was told so for a test.
+var panicOn string
+
 // signals holds what arrives at contain.
 type signals struct {
 	caught chan os.Signal // some with toGroup added
@@ -93,9 +97,13 @@ func catchSignals() (*signals, error) {
 	for _, sig := range noted {
 		C.note_signal(C.int(sig), C.int(s.notes[1].Fd()))
 	}
-	go s.readNotes()
-	go s.read()
 	return s, nil
+}
+
+// collect begins to keep what has arrived, and what will.
+func (s *signals) collect(c *container) {
+	go c.guard(s.readNotes)
+	go c.guard(s.read)
 }
 
 // keep keeps a signal for the program, unless there are too many already.
@@ -163,7 +171,7 @@ func (s *signals) pending() (unix.Signal, bool) {
 // soon is pending, but gives a signal that the kernel is delivering time to arrive.
 func (s *signals) soon() (unix.Signal, bool) {
 	quit := make(chan struct{})
-	timer := time.AfterFunc(20*time.Millisecond, func() { close(quit) })
+	timer := time.AfterFunc(signalArrives, func() { close(quit) })
 	defer timer.Stop()
 	sig := s.wait(quit)
 	return sig, sig != 0
@@ -230,7 +238,7 @@ func (s *signals) forward(c *container) {
 // is resumed takes all that is pending before it goes on, and one that was sent
 // SIGTERM meanwhile does nothing more. The runtime needs a moment for some.
 func (s *signals) passOthersFirst(c *container) {
-	moment := time.After(2 * time.Millisecond)
+	moment := time.After(othersArrive)
 	for {
 		select {
 		case sig := <-s.caught:
@@ -244,6 +252,9 @@ func (s *signals) passOthersFirst(c *container) {
 // pass passes a caught signal on to the program.
 func (s *signals) pass(caught unix.Signal, c *container) {
 	sig := caught &^ toGroup
+	if panicOn != "" && unix.SignalName(sig) == panicOn {
+		panic(panicOn)
+	}
 	if endsProcess(sig) {
 		c.asked.Store(true)
 	}

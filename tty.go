@@ -133,11 +133,11 @@ func (c *container) openTerminal(p ttyPlan) error {
 	if err != nil {
 		return fmt.Errorf("make a terminal for the program: %w", err)
 	}
-	go t.copyOut()
+	go c.guard(t.copyOut)
 	if t.caller != nil {
-		go t.copyIn()
+		go c.guard(t.copyIn)
 	} else {
-		go t.feed(os.Stdin)
+		go c.guard(func() { t.feed(os.Stdin) })
 	}
 	return nil
 }
@@ -418,8 +418,8 @@ func (t *terminal) settle() {
 	if t == nil {
 		return
 	}
-	for quiet, rounds := 0, 0; quiet < 2 && rounds < 50; rounds++ {
-		time.Sleep(2 * time.Millisecond)
+	for quiet, rounds := 0, 0; quiet < 2 && rounds < printedTries; rounds++ {
+		time.Sleep(printedArrives)
 		if quiet++; t.printing() {
 			quiet = 0
 		}
@@ -443,7 +443,7 @@ func (t *terminal) drain(asked bool) {
 	}
 	var late <-chan time.Time
 	if asked {
-		late = time.After(2 * time.Second)
+		late = time.After(readerComes)
 	}
 	t.slave.Close()
 	for quiet := 0; ; {
@@ -454,12 +454,12 @@ func (t *terminal) drain(asked bool) {
 			return
 		case <-late:
 			return
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(ptyIsEmpty):
 		}
 		if quiet++; t.printing() {
 			quiet = 0
 		}
-		if quiet == 5 {
+		if quiet == ptyTries {
 			return
 		}
 	}

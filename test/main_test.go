@@ -30,8 +30,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Paths of the binaries under test, set by TestMain.
-var containPath, probePath string
+// Paths of the binaries under test, set by TestMain. The altered contain takes any
+// memory limit, and panics at a SIGUSR2.
+var containPath, alteredPath, probePath string
 
 // patience is how long a condition may take to come true.
 var patience = func() time.Duration {
@@ -188,6 +189,7 @@ func prepare() error {
 		build []string
 	}{
 		{&containPath, "CONTAIN", []string{"go", "build", "-o", dir + "/contain", ".."}},
+		{&alteredPath, "CONTAIN_ALTERED", []string{"go", "build", "-ldflags", "-X main.minMemoryPages=1 -X main.panicOn=SIGUSR2", "-o", dir + "/contain_altered", ".."}},
 		{&probePath, "PROBE", []string{"gcc", "-O2", "-static", "-o", dir + "/probe", "probe/probe.c"}},
 	} {
 		if *b.path = os.Getenv(b.env); *b.path != "" {

@@ -60,16 +60,10 @@ func TestSmallestMemoryLimit(t *testing.T) {
 // three times of three, with a binary that takes any.
 func TestMemoryFloor(t *testing.T) {
 	leavesNothing(t)
-	floor := filepath.Join(t.TempDir(), "contain")
-	if path := os.Getenv("CONTAIN_WITHOUT_FLOOR"); path != "" {
-		floor = path
-	} else if out, err := exec.Command("go", "build", "-ldflags", "-X main.minMemoryPages=1", "-o", floor, "..").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	root, cpu := rootfs(t), firstCPU(t)
 	starts := func(kib int) bool {
 		for range 3 {
-			cmd := exec.Command(floor, "-chroot", root, "-memory-limit", itoa(kib)+"K", "-cpu-core-ids", cpu, "--", "probe", "exit", "7")
+			cmd := exec.Command(alteredPath, "-chroot", root, "-memory-limit", itoa(kib)+"K", "-cpu-core-ids", cpu, "--", "probe", "exit", "7")
 			if r := startCommand(t, cmd).wait(t); r.code() != 7 {
 				return false
 			}

@@ -418,6 +418,7 @@ var ttyEndings = map[string]struct {
 		pid, _ := strconv.Atoi(field(readStatus(t, initPID(t)), "PPid"))
 		syscall.Kill(pid, syscall.SIGKILL)
 	}, code: 137},
+	"panic":       {args: []string{"--", "probe", "wait"}, act: func(t *testing.T, c *console) { c.signal(t, syscall.SIGUSR2) }, code: 125},
 	"-init=false": {args: []string{"-init=false", "--", "probe", "exit", "4"}, code: 4},
 }
 
@@ -432,7 +433,11 @@ func TestTerminalIsGivenBack(t *testing.T) {
 				m.Cc[unix.VERASE], m.Iflag = 8, m.Iflag|unix.IUTF8
 			})
 			before := c.modes(t)
-			c.run(t, exec.Command(containPath, append([]string{"-chroot", root}, e.args...)...))
+			binary := containPath
+			if name == "panic" {
+				binary = alteredPath
+			}
+			c.run(t, exec.Command(binary, append([]string{"-chroot", root}, e.args...)...))
 			go c.look()
 			if e.act != nil {
 				c.expect(t, "ready")
