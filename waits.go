@@ -1,0 +1,39 @@
+// Waits for what nobody reports: each is as short as was found to do, and none
+// lies on the way of a program that starts, runs and ends undisturbed. What goes
+// wrong if one is too short on a slow machine stands beside it; none of it is lasting.
+
+package main
+
+import "time"
+
+const (
+	// A signal that the kernel is delivering to contain and to its init arrives.
+	// Else: 125 instead of the signal, at a Ctrl-C within the start.
+	signalArrives = 20 * time.Millisecond
+
+	// What was sent together with a SIGCONT arrives too. Else: the program does a
+	// little more before it ends of a SIGTERM that was sent while it was stopped.
+	othersArrive = 2 * time.Millisecond
+
+	// A program that was resumed and stopped again goes on by itself. Else: a shell
+	// sees its job stop once more.
+	goesOnAgain = 100 * time.Millisecond
+
+	// What was printed gets through the pty: found empty twice, at this distance,
+	// and tried so often. Else: the shell's "Stopped" comes before the last of it.
+	printedArrives, printedTries = 2 * time.Millisecond, 50
+
+	// A pty that a process outside of the container holds open is empty: found so
+	// five times. Else: the last of a program's output is lost.
+	ptyIsEmpty, ptyTries = 100 * time.Millisecond, 5
+
+	// Somebody takes what a program has printed that was told to end.
+	readerComes = 2 * time.Second
+
+	// Between two looks for processes that libcontainer has just started, to end them.
+	childrenAppear = 10 * time.Millisecond
+
+	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
+	// Else: the rest of the tree is not killed with it, unless another notice comes.
+	oomIsCounted, oomTries = time.Millisecond, 100
+)
