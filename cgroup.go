@@ -50,15 +50,30 @@ type hierarchy struct {
 // checkCgroups finds out what the host offers and reports a controller that
 // opts need and that is not to be had.
 func checkCgroups(opts options) (cgroupHost, error) {
+	v2 := cgroups.IsCgroup2UnifiedMode()
 	need := []string{}
-	if opts.memory != 0 {
-		need = append(need, "memory")
+	for controller, needed := range map[string]bool{
+		"memory":  opts.memory != 0 || opts.memorySoft != 0,
+		"cpuset":  opts.cpus != nil,
+		"cpu":     opts.cpuQuota != 0 || opts.cpuWeight != 0,
+		"cpuacct": opts.cpuTime != 0 && !v2, // on v2 every cgroup has it
+		"pids":    opts.pids != 0,
+		"blkio":   len(opts.io) > 0 && !v2,
+		"io":      len(opts.io) > 0 && v2,
+	} {
+		if needed {
+			need = append(need, controller)
+		}
 	}
-	if opts.cpus != nil {
-		need = append(need, "cpuset")
-	}
-	if cgroups.IsCgroup2UnifiedMode() {
-		return checkCgroup2(need)
+	slices.Sort(need)
+	if v2 {
+		wanted := []string{"pids"}
+		if opts.report != "" { // for what they say about the program
+			wanted = append(wanted, "memory", "cpu", "io")
+		} else if len(opts.io) > 0 { // for whose the pages are that are written back
+			wanted = append(wanted, "memory")
+		}
+		return checkCgroup2(need, wanted)
 	}
 	return checkCgroup1(need)
 }
@@ -135,7 +150,7 @@ func (h hierarchy) cgroup(id string) string {
 // contain's own, because a cgroup with processes in it cannot have children
 // with limits (cgroups(7), "no internal processes"); at the top it is the root.
 // Under systemd that holds only in a subtree that systemd has delegated.
-func checkCgroup2(need []string) (cgroupHost, error) {
+func checkCgroup2(need, wanted []string) (cgroupHost, error) {
 	h := cgroupHost{v2: true, swapLimit: true}
 	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
 	if err != nil {
@@ -147,37 +162,46 @@ func checkCgroup2(need []string) (cgroupHost, error) {
 	h.own = filepath.Join(cgroup2Root, own[""])
 	h.parent = filepath.Join(cgroup2Root, path.Dir(own[""]))
 	if systemd.IsRunningSystemd() && !delegated(h.parent) {
-		return h, h.inScope(own[""], need)
+		return h, h.inScope(own[""], need, wanted)
 	}
-	return h, h.beside(need)
+	return h, h.beside(need, wanted)
 }
 
 // inScope plans for a scope that systemd makes, in the slice of the cgroup own.
-func (h *cgroupHost) inScope(own string, need []string) error {
+func (h *cgroupHost) inScope(own string, need, wanted []string) error {
 	h.slice = sliceOf(own)
 	expanded, err := systemd.ExpandSlice(h.slice)
 	if err != nil {
 		return fmt.Errorf("find the slice of cgroup %s: %w", quoted(own), err)
 	}
 	h.parent = filepath.Join(cgroup2Root, expanded)
-	if h.pidsLimit = has(cgroup2Root, "cgroup.controllers", "pids"); h.pidsLimit {
-		need = append(need, "pids")
+	for _, controller := range wanted {
+		if has(cgroup2Root, "cgroup.controllers", controller) && !slices.Contains(need, controller) {
+			need = append(need, controller)
+		}
 	}
+	h.pidsLimit = slices.Contains(need, "pids")
 	// In the scope itself; on the way down systemd enables what it delegates.
 	h.enable = enabling(need)
 	return missingController(cgroup2Root, need)
 }
 
-// beside plans for a cgroup that contain makes in h.parent.
-func (h *cgroupHost) beside(need []string) error {
+// beside plans for a cgroup that contain makes in h.parent. It gets what is wanted
+// where it can be had.
+func (h *cgroupHost) beside(need, wanted []string) error {
 	if err := missingController(h.parent, need); err != nil {
 		return err
 	}
 	ours := delegated(h.parent)
-	if has(h.parent, "cgroup.subtree_control", "pids") || ours && has(h.parent, "cgroup.controllers", "pids") {
-		h.pidsLimit = true
-		need = append(need, "pids")
+	for _, controller := range wanted {
+		if slices.Contains(need, controller) {
+			continue
+		}
+		if has(h.parent, "cgroup.subtree_control", controller) || ours && has(h.parent, "cgroup.controllers", controller) {
+			need = append(need, controller)
+		}
 	}
+	h.pidsLimit = slices.Contains(need, "pids")
 	var enable []string
 	for _, controller := range need {
 		if has(h.parent, "cgroup.subtree_control", controller) {

@@ -6,7 +6,9 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/cgroups"
 	devices "github.com/opencontainers/cgroups/devices/config"
@@ -14,9 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pidsLimit is how many tasks (threads count) a program's tree may have, so
-// that a fork bomb ends with EAGAIN inside and the host stays usable.
+// pidsLimit is how many tasks (threads count) a program's tree may have unless
+// told otherwise, so that a fork bomb ends with EAGAIN inside and the host stays
+// usable.
 const pidsLimit = 4096
+
+// grace is how long a program has to end by SIGTERM unless told otherwise.
+const grace = 5 * time.Second
 
 // sigPending is how many signals may be queued for the program.
 const sigPending = 4096
@@ -82,6 +88,7 @@ type host struct {
 	home        string             // of user 0 in the rootfs
 	tty         ttyPlan
 	bridge      bridge
+	io          []ioLimit // resolved
 }
 
 // newConfig returns what libcontainer must do for opts on this host. The
@@ -106,12 +113,10 @@ func newConfig(id string, opts options, h host) *configs.Config {
 			// Exactly 1 is the kernel's word for "no core file, and no core_pattern
 			// program on the host either" (fs/coredump.c).
 			{Type: unix.RLIMIT_CORE, Soft: min(1, h.coreHard), Hard: min(1, h.coreHard)},
-			// Queued signals are counted by user, together with the host's root.
-			{Type: unix.RLIMIT_SIGPENDING, Soft: min(sigPending, h.pendingHard), Hard: min(sigPending, h.pendingHard)},
 		},
 		Networks: []*configs.Network{{Type: "loopback"}},
 		Sysctl:   sysctls(opts, h),
-		Cgroups:  cgroupConfig(id, opts, h.cgroup),
+		Cgroups:  cgroupConfig(id, opts, h),
 	}
 }
 
@@ -212,10 +217,16 @@ func sysctls(opts options, h host) map[string]string {
 }
 
 // cgroupConfig limits the container's cgroup, and names it for libcontainer.
-func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
-	r := &cgroups.Resources{Devices: deviceRules()}
+func cgroupConfig(id string, opts options, host host) *cgroups.Cgroup {
+	h, r := host.cgroup, &cgroups.Resources{Devices: deviceRules()}
+	for _, l := range host.io {
+		limitIO(r, l)
+	}
 	if h.pidsLimit {
 		limit := int64(pidsLimit)
+		if opts.pids != 0 {
+			limit = opts.pids
+		}
 		r.PidsLimit = &limit
 	}
 	if opts.cpus != nil {
@@ -229,10 +240,34 @@ func cgroupConfig(id string, opts options, h cgroupHost) *cgroups.Cgroup {
 			r.Unified = map[string]string{"memory.oom.group": "1"}
 		}
 	}
+	limitSoft(r, opts.memorySoft, h.v2)
+	if opts.cpuQuota != 0 {
+		r.CpuQuota, r.CpuPeriod = opts.cpuQuota, cpuPeriod
+	}
+	if h.v2 {
+		r.CpuWeight = opts.cpuWeight
+	} else if opts.cpuWeight != 0 {
+		// Everybody's share is 1024, the least 2, and the most 2^18.
+		r.CpuShares = min(max(opts.cpuWeight*1024/100, 2), 1<<18)
+	}
 	if !h.v2 {
 		return &cgroups.Cgroup{Path: "contain-" + id, Resources: r}
 	}
 	return &cgroups.Cgroup{Path: strings.TrimPrefix(cgroup2Dir(id, h), cgroup2Root), Resources: r}
+}
+
+// limitSoft sets the amount of memory above which a cgroup is reclaimed from: on v2
+// at once, and held up; on v1 when the host is short of it.
+func limitSoft(r *cgroups.Resources, size int64, v2 bool) {
+	switch {
+	case size == 0:
+	case !v2:
+		r.MemoryReservation = size
+	case r.Unified == nil:
+		r.Unified = map[string]string{"memory.high": strconv.FormatInt(size, 10)}
+	default:
+		r.Unified["memory.high"] = strconv.FormatInt(size, 10)
+	}
 }
 
 // cgroup2Dir is the directory of the container's cgroup on a v2 host.

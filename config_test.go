@@ -232,7 +232,7 @@ func TestConfigCgroup(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			cgroup := cgroupConfig("0a1b2c3d", test.opts, test.host)
+			cgroup := cgroupConfig("0a1b2c3d", test.opts, host{cgroup: test.host})
 			path := map[string]string{"/sys/fs/cgroup/a": "/a/contain-0a1b2c3d", "/sys/fs/cgroup/a.slice": "/a.slice/contain-0a1b2c3d.scope/program"}[test.host.parent]
 			if path == "" {
 				path = "contain-0a1b2c3d"

@@ -24,6 +24,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/sirupsen/logrus"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,6 +36,7 @@ type container struct {
 	lib     *libcontainer.Container
 	cgroup  cgroups.Manager
 	task    task
+	limits  limits
 	process *libcontainer.Process // nil until started
 	report  *os.File              // contain's end of reportFD
 	early   *pid1Report           // read before its time, for wait
@@ -47,7 +49,14 @@ type container struct {
 	asked    atomic.Bool  // a signal to end was passed on
 	ended    atomic.Bool  // init was waited for
 	broken   atomic.Value // the error, if a goroutine has panicked
-	memory   int64        // the limit, bytes; 0: none
+	parallel int          // how many CPUs the program can use at a time
+	expired  atomic.Pointer[expiry]
+	netns    *netns.NsHandle // kept for networkUse; or nil
+
+	reported  bool // what the cgroup says is wanted
+	applied   map[string]string
+	startedAt time.Time // the program; and it ended
+	endedAt   time.Time
 }
 
 func init() {
@@ -77,7 +86,8 @@ func createContainer(opts options, h host) (*container, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{id: id, config: config, lib: lib, memory: opts.memory, pidfd: -1, task: newTask(opts, h)}
+		c := &container{id: id, config: config, lib: lib, pidfd: -1, task: newTask(opts, h), limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != ""}
+		c.limits.rlimits = rlimitsOf(opts, h)
 		if err := c.makeCgroup(h.cgroup); err != nil {
 			return nil, then(err, c.destroy())
 		}
@@ -104,6 +114,25 @@ func newTask(opts options, h host) task {
 		t.env = append(t.env, "TERM="+term)
 	}
 	return t
+}
+
+// parallel is how many CPUs' time a program can use at a time, rounded up.
+func parallel(opts options, h host) int {
+	n := max(len(h.cpus.available), 1)
+	if opts.cpus != nil {
+		n = len(opts.cpus)
+	}
+	if opts.cpuQuota != 0 {
+		n = min(n, int((opts.cpuQuota+cpuPeriod-1)/cpuPeriod))
+	}
+	return n
+}
+
+// rlimitsOf returns the limits to set: at first how many signals may be queued,
+// which the kernel counts by user, together with the host's root.
+func rlimitsOf(opts options, h host) []rlimit {
+	pending := min(sigPending, h.pendingHard)
+	return append([]rlimit{{"sigpending", pending, pending}}, opts.rlimits...)
 }
 
 // makeCgroup makes the container's cgroup, still without limits: those
@@ -197,6 +226,9 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
 	c.report = os.NewFile(uintptr(ends[0]), "report")
+	if err := unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		return nil, fmt.Errorf("setsockopt: %w", err)
+	}
 	files := []*os.File{os.NewFile(uintptr(ends[1]), "report of pid1")}
 	defer func() {
 		if err != nil {
@@ -301,13 +333,17 @@ func (c *container) keeper() int {
 // program, the error comes here or later from wait.
 func (c *container) exec(sigs *signals) error {
 	c.sigs = sigs
-	if c.memory != 0 {
+	if c.limits.memory != 0 {
 		if err := c.watchOOM(); err != nil {
 			return err
 		}
 	}
 	if err := c.lib.Exec(); err != nil {
 		return fmt.Errorf("execute program: %w", err)
+	}
+	pid, err := peerOf(c.report)
+	if err != nil {
+		return err
 	}
 	report, err := readReport(c.report)
 	switch {
@@ -319,11 +355,23 @@ func (c *container) exec(sigs *signals) error {
 		c.early = &report
 		return report.failure(c.task.argv[0])
 	}
+	for _, l := range c.limits.rlimits {
+		if err := l.set(pid); err != nil {
+			return err
+		}
+	}
 	if c.task.front {
 		c.terminal.enter()
 	}
+	if c.reported {
+		c.applied = readLimits(c.cgroup)
+	}
 	sigs.passEarly(c)
+	c.startedAt = time.Now()
 	_, _ = c.report.Write([]byte{0}) // an error: killed
+	if c.limits.wall != 0 || c.limits.cpuTime != 0 {
+		go c.guard(c.keepTime)
+	}
 	return nil
 }
 
@@ -334,6 +382,8 @@ func (c *container) wait() (status, error) {
 	if err != nil {
 		return statusOf(err), err
 	}
+	expiry := c.expiry()
+	c.endedAt = time.Now()
 	state, err := c.process.Wait()
 	c.ended.Store(true)
 	c.terminal.drain(c.asked.Load())
@@ -345,7 +395,10 @@ func (c *container) wait() (status, error) {
 	}
 	own, oom := c.oomError()
 	if own {
-		return status{signal: unix.SIGKILL}, oom
+		return status{signal: unix.SIGKILL, cause: causeOOM}, oom
+	}
+	if expiry != nil {
+		return status{code: exitTimedOut, cause: expiry.cause}, errors.New(expiry.text(c.limits.grace))
 	}
 	if !reported { // killed from outside, with its init
 		ending = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
@@ -470,24 +523,24 @@ func (c *container) watchOOM() error {
 }
 
 // oomError says that the kernel has killed for want of memory, and whether for
-// the container's own limit; nil if it has not. It gives no number of kills:
-// with memory.oom.group the kernel counts its victim twice.
+// the container's own limit; nil if it has not.
 func (c *container) oomError() (own bool, err error) {
-	if c.memory == 0 {
+	if c.limits.memory == 0 {
 		return false, nil
 	}
 	oom := readOOM(c.cgroup)
 	switch {
-	case !oom.killed:
+	case oom.kills == 0:
 		return false, nil
 	case !oom.own:
 		return false, errors.New("the kernel killed for want of memory, but not for this -memory-limit: for a limit around it, or the host's own")
 	}
-	text := "memory limit of " + units.BytesSize(float64(c.memory)) + " exceeded, killed"
-	if peak := min(oom.peak, uint64(c.memory)); peak > 0 {
-		text += " (peak " + units.BytesSize(float64(peak)) + ")"
+	limit := uint64(c.limits.memory)
+	text := "memory limit of " + units.BytesSize(float64(limit)) + " exceeded, killed ("
+	if peak := min(oom.peak, limit); peak > 0 {
+		text += "peak " + units.BytesSize(float64(peak)) + ", "
 	}
-	return true, errors.New(text)
+	return true, fmt.Errorf("%sOOM kills: %d)", text, oom.kills)
 }
 
 // destroy kills what is left of the container and removes its cgroup and state

@@ -84,6 +84,18 @@ func (h *host) readCaller(opts options) error {
 		}
 		*hard = limit.Max
 	}
+	for _, l := range opts.io {
+		resolved, err := l.resolve()
+		if err != nil {
+			return fmt.Errorf("-io-max %s: %w", quoted(l.device), err)
+		}
+		h.io = append(h.io, resolved)
+	}
+	for _, l := range opts.rlimits {
+		if err := l.check(); err != nil {
+			return fmt.Errorf("the limit %q: %w", l.name, err)
+		}
+	}
 	h.orphaned = inOrphanedGroup()
 	h.tty = planTerminal(opts.tty, !opts.init)
 	h.affinity = unix.NewCPUSet(maxCPU + 1)

@@ -19,10 +19,10 @@
 //
 // Data flows one way, one file per step:
 //
-//	argv -> options.go -> (size.go cpuset.go address.go)
-//	     -> host.go (rootfs.go program.go cgroup.go network.go) -> config.go
-//	     -> container.go (manager.go pid1.go seccomp.go) + network.go
-//	     -> signals.go tty.go -> status.go
+//	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go)
+//	     -> host.go (rootfs.go program.go cgroup.go blockio.go network.go) -> config.go
+//	     -> container.go (manager.go pid1.go seccomp.go) + network.go (bandwidth.go)
+//	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main
 
 import (
@@ -33,6 +33,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+
+	"golang.org/x/sys/unix"
 )
 
 // usage is what -h prints and what README.md repeats; a test keeps the two,
@@ -45,13 +47,33 @@ within the given limits, and end as it ended. Must be run as root.
   -chroot DIR            directory that becomes / (required)
   -memory-limit SIZE     memory and swap of all its processes together, such as
                          128M or 1.5G (binary units); beyond it they are killed
+  -memory-soft-limit SIZE
+                         memory beyond which it is slowed down and reclaimed from
+  -virtual-memory-limit SIZE
+                         address space of each process; allocations fail
+  -ulimit NAME=SOFT[:HARD]
+                         another limit of each process, such as nofile=1024;
+                         may be repeated
   -cpu-core-ids LIST     CPUs it may run on, such as 1,3 or 0-7 or 3,5-7
                          (also spelt -cpu-coreids)
+  -cpus N                CPU time it may use, in CPUs, such as 1.5
+  -cpu-weight N          its share where CPUs are short, 1 to 10000; others have 100
+  -pids-limit N          processes and threads (default 4096)
+  -io-max DEVICE:KEY=N[,KEY=N...]
+                         rbps, wbps (bytes), riops, wiops (operations) a second, such
+                         as /dev/sda:wbps=10M; or a path on it, or 8:0; may be repeated
   -network-address CIDR  address of its eth0 with prefix length, such as
                          192.168.2.17/24; IPv4 or IPv6, may be repeated;
                          without it the program has loopback only
   -bridge NAME           existing bridge that eth0 is attached to
                          (default docker0)
+  -network-bandwidth RATE
+                         of eth0, such as 10mbit, or 10mbit/down:1mbit/up
+  -timeout TIME          such as 30s or 1.5h: then SIGTERM, after the grace SIGKILL,
+                         and status 124
+  -cpu-time TIME         the same for the CPU time of all its processes together
+  -grace TIME            from SIGTERM to SIGKILL (default 5s)
+  -report FILE|fd:N      write a line of JSON: how it ended, what it used
   -tty=auto              auto, always or never: whether the program gets a terminal of
                          its own; auto: if standard input is one
   -init=false            make program PID 1 of its PID namespace, such as a systemd;
@@ -64,7 +86,8 @@ within the given limits, and end as it ended. Must be run as root.
 where it may be repeated.
 
 Exit status: that of program; if a signal killed it, contain dies of the same
-signal. 125 contain failed, 126 program cannot be executed, 127 not found.
+signal. 124 time limit, 125 contain failed, 126 program cannot be executed,
+127 not found.
 `
 
 // version and commit are set by the Makefile, from git.
@@ -87,23 +110,26 @@ func main() {
 // run does what args ask for and returns how contain must end and the one thing,
 // if any, that the user must be told.
 func run(args []string, stdout io.Writer) (st status, err error) {
+	var rec record
 	defer func() {
 		if p := recover(); p != nil {
 			st, err = failed, internalError(p)
 		}
+		err = then(err, rec.write(st, err))
 	}()
 	opts, err := parseOptions(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		_, err = io.WriteString(stdout, usage)
 		return statusOf(err), err
-	case err != nil:
-		return statusOf(err), err
-	case opts.version:
+	case opts.version && err == nil:
 		_, err = fmt.Fprintln(stdout, versionText())
 		return statusOf(err), err
 	}
-	return runProgram(opts)
+	if err = then(err, rec.open(opts.report)); err != nil {
+		return statusOf(err), err
+	}
+	return runProgram(opts, &rec)
 }
 
 // internalError is what a panic with p is reported as.
@@ -111,48 +137,62 @@ func internalError(p any) error { return fmt.Errorf("internal error: %v", p) }
 
 // runProgram is the whole of a run, in order. All that it changed on the host
 // is undone when it returns.
-func runProgram(opts options) (st status, err error) {
+func runProgram(opts options, rec *record) (st status, err error) {
+	rec.ask(opts)
 	sigs, err := catchSignals()
 	if err != nil {
 		return statusOf(err), err
 	}
+	rec.Stage = stageCheck
 	h, err := checkHost(opts)
 	if err != nil {
 		return statusOf(err), err
 	}
 	defer h.rootfs.close()
+	rec.Stage = stageSetup
 	c, err := createContainer(opts, h)
 	if err != nil {
 		return statusOf(err), err
 	}
-	defer func() { err = then(err, c.destroy()) }()
+	defer func() {
+		rec.look(c)
+		err = then(err, c.destroy())
+	}()
 	sigs.collect(c)
-	stop := c.abortOn(sigs)
-	err = c.start(h.rootfs)
-	sig, aborted := stop()
-	if err == nil && !aborted {
-		err = c.connect(opts.address, h.bridge)
-	}
-	if err == nil && !aborted && h.tty.replace != 0 {
-		err = c.openTerminal(h.tty)
-	}
-	switch {
-	case aborted:
-	case err != nil:
-		sig, aborted = sigs.soon() // it may have hit the init too, and be the reason
-	default:
-		sig, aborted = sigs.pending()
-	}
-	if aborted {
-		return status{signal: sig}, nil
+	if sig, err := c.setUp(opts, h, sigs); sig != 0 {
+		return status{signal: sig, cause: causeSignal}, nil
 	} else if err != nil {
 		return statusOf(err), err
 	}
+	rec.Stage = stageExec
 	if err := c.exec(sigs); err != nil {
 		return statusOf(err), err
 	}
 	go c.guard(func() { sigs.forward(c) })
 	return c.wait()
+}
+
+// setUp brings the container up to where the program only has to be executed. If
+// it returns a signal, contain has got that meanwhile, and must end of it.
+func (c *container) setUp(opts options, h host, sigs *signals) (unix.Signal, error) {
+	stop := c.abortOn(sigs)
+	err := c.start(h.rootfs)
+	sig, aborted := stop()
+	if aborted {
+		return sig, nil
+	}
+	if err == nil {
+		err = c.connect(opts.address, h.bridge)
+	}
+	if err == nil && h.tty.replace != 0 {
+		err = c.openTerminal(h.tty)
+	}
+	if err != nil {
+		sig, _ = sigs.soon() // it may have hit the init too, and be the reason
+		return sig, err
+	}
+	sig, _ = sigs.pending()
+	return sig, nil
 }
 
 // versionText names contain's version, the commit it was built from, and the

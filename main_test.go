@@ -45,7 +45,7 @@ func TestRunWithBadArguments(t *testing.T) {
 	for _, test := range tests {
 		var stdout bytes.Buffer
 		st, err := run(test.args, &stdout)
-		if st != (status{code: 125}) || text(err) != test.want || stdout.Len() > 0 {
+		if st != failed || text(err) != test.want || stdout.Len() > 0 {
 			t.Errorf("run(%q) = %+v, %v, stdout %q; want 125, %s", test.args, st, err, stdout.String(), test.want)
 		}
 	}
@@ -105,7 +105,7 @@ func TestRunPanics(t *testing.T) {
 // flagNames are the flags in the flag set, and the one that package flag adds.
 func flagNames() []string {
 	names := []string{"h"}
-	newFlagSet(new(options), new(flagText)).VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	newFlagSet(new(options), flagTexts{}).VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
 	return names
 }
 

@@ -248,17 +248,17 @@ func managerOf(lib *libcontainer.Container) (*cgroups.Manager, error) {
 
 // oomReport is what a cgroup says about its want of memory.
 type oomReport struct {
-	killed bool   // the kernel has killed a process of it for that
-	own    bool   // for its own limit, not that of a cgroup around it or the host's
-	peak   uint64 // the most memory it has used, bytes; 0: unknown (v2 before 5.19)
+	kills uint64 // how many of its processes the kernel has killed for that
+	own   bool   // for its own limit, not that of a cgroup around it or the host's
+	peak  uint64 // the most memory it has used, bytes; 0: unknown (v2 before 5.19)
 }
 
 func readOOM(m cgroups.Manager) (r oomReport) {
-	kills, err := m.OOMKillCount()
-	if err != nil || kills == 0 {
+	kills := oomKills(m)
+	if kills == nil || *kills == 0 {
 		return r
 	}
-	r.killed = true
+	r.kills = *kills
 	dir := m.Path("memory")
 	if cgroups.IsCgroup2UnifiedMode() {
 		n, err := fscommon.GetValueByKey(dir, "memory.events", "oom")

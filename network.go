@@ -146,18 +146,22 @@ func (c *container) connect(addresses []netip.Prefix, b bridge) error {
 	if err != nil {
 		return fmt.Errorf("open the network namespace: %w", reason(err))
 	}
-	defer ns.Close()
+	if c.reported {
+		c.netns = &ns
+	} else {
+		defer ns.Close()
+	}
 	if err := createVeth(c.id, b, ns); err != nil {
 		return err
 	}
-	return configureVeth(addresses, b, ns)
+	return c.configureVeth(addresses, b, ns)
 }
 
 // createVeth makes the pair: the host end as a port of the bridge, in contain's
 // namespace, the other directly in ns, so that its name and address are never
 // seen outside. It undoes itself when it fails.
 func createVeth(id string, b bridge, ns netns.NsHandle) error {
-	hostVeth := "ctn" + id
+	hostVeth := hostVethOf(id)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = hostVeth
 	attrs.MTU = b.mtu
@@ -179,6 +183,23 @@ func createVeth(id string, b bridge, ns netns.NsHandle) error {
 	return nil
 }
 
+func hostVethOf(id string) string { return "ctn" + id }
+
+// networkUse reads what has passed the host end of the veth, which lives as long as
+// the netns that contain holds. It lets go of that. Nil: there is no eth0.
+func (c *container) networkUse() *netUse {
+	if c.netns == nil {
+		return nil
+	}
+	defer c.netns.Close()
+	link, err := netlink.LinkByName(hostVethOf(c.id))
+	if err != nil || link.Attrs().Statistics == nil {
+		return nil
+	}
+	s := link.Attrs().Statistics // of the other end
+	return &netUse{ReceivedBytes: s.TxBytes, SentBytes: s.RxBytes, ReceivedPackets: s.TxPackets, SentPackets: s.RxPackets}
+}
+
 // hostMAC is the hardware address of every host end. A bridge without an address
 // of its own takes the lowest of its ports' (br_stp_recalculate_bridge_id); were
 // the ports' different, it would change as programs come and go, and their
@@ -196,7 +217,7 @@ func mac(id string) net.HardwareAddr {
 // configureVeth sets up eth0 inside ns: addresses, link, default routes. The
 // IPv6 addresses skip duplicate address detection, or they would stay unusable
 // for a second or two after the program has started.
-func configureVeth(addresses []netip.Prefix, b bridge, ns netns.NsHandle) error {
+func (c *container) configureVeth(addresses []netip.Prefix, b bridge, ns netns.NsHandle) error {
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink in the network namespace: %w", err)
@@ -217,6 +238,9 @@ func configureVeth(addresses []netip.Prefix, b bridge, ns netns.NsHandle) error 
 	}
 	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s up: %w", contVeth, err)
+	}
+	if err := c.limits.bandwidth.limit(hostVethOf(c.id), h, link.Attrs().Index, b.mtu); err != nil {
+		return err
 	}
 	routed := map[bool]bool{}
 	for _, a := range addresses {

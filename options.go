@@ -9,17 +9,18 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // options holds argv after parsing. Nothing in it was compared with the host.
 type options struct {
-	rootfs   string         // -chroot, as given
-	memory   int64          // bytes; 0: no limit
-	cpus     cpuSet         // nil: no restriction
+	rootfs string // -chroot, as given
+	limits
 	address  []netip.Prefix // of eth0; none: loopback only
 	bridge   string
 	stateDir string
 	tty      string   // auto, always or never
+	report   string   // where to: fd:N, or a file; "": nowhere
 	argv     []string // the program and its arguments
 	init     bool     // the program is not PID 1, a small init is
 	version  bool
@@ -29,27 +30,79 @@ const usageHint = "contain -h lists the flags; they go before the program"
 
 // newFlagSet binds the flags to opts and to the texts that need parsing of
 // their own, so that each error names its flag the same way.
-func newFlagSet(opts *options, text *flagText) *flag.FlagSet {
+func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 	fs := flag.NewFlagSet("contain", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	fs.StringVar(&opts.rootfs, "chroot", "", "")
-	fs.Var(&text.memory, "memory-limit", "")
-	fs.Var(&text.cpus, "cpu-core-ids", "")
-	fs.Var(&text.cpus, "cpu-coreids", "")
-	fs.Var(&text.address, "network-address", "")
+	for _, f := range textFlags {
+		v := new(textValue)
+		text[f.name] = v
+		fs.Var(v, f.name, "")
+		if f.alias != "" {
+			fs.Var(v, f.alias, "")
+		}
+	}
 	fs.StringVar(&opts.bridge, "bridge", "docker0", "")
 	fs.StringVar(&opts.stateDir, "state-dir", "/run/contain", "")
 	fs.StringVar(&opts.tty, "tty", "auto", "")
+	fs.StringVar(&opts.report, "report", "", "")
 	fs.BoolVar(&opts.init, "init", true, "")
 	fs.BoolVar(&opts.version, "version", false, "")
 	return fs
 }
 
-// flagText keeps the values of flags that are parsed after the command line.
-type flagText struct {
-	memory, cpus, address textValue
+// textFlag is a flag whose value is parsed after the command line. Of several
+// values the last counts, or with adds each.
+type textFlag struct {
+	name, alias string
+	adds        bool
+	parse       func(o *options, s string) error
 }
+
+var textFlags = []textFlag{
+	{name: "memory-limit", parse: into(parseMemory, func(o *options) *int64 { return &o.memory })},
+	{name: "memory-soft-limit", parse: into(parseMemory, func(o *options) *int64 { return &o.memorySoft })},
+	{name: "virtual-memory-limit", parse: func(o *options, s string) error {
+		size, err := parseMemory(s)
+		o.rlimits = append(o.rlimits, rlimit{"as", uint64(size), uint64(size)})
+		return err
+	}},
+	{name: "cpu-core-ids", alias: "cpu-coreids", parse: into(parseCPUs, func(o *options) *cpuSet { return &o.cpus })},
+	{name: "cpus", parse: into(parseCPUCount, func(o *options) *int64 { return &o.cpuQuota })},
+	{name: "cpu-weight", parse: into(parseWeight, func(o *options) *uint64 { return &o.cpuWeight })},
+	{name: "pids-limit", parse: into(parseTasks, func(o *options) *int64 { return &o.pids })},
+	{name: "ulimit", adds: true, parse: func(o *options, s string) error {
+		l, err := parseRlimit(s)
+		o.rlimits = append(o.rlimits, l)
+		return err
+	}},
+	{name: "io-max", adds: true, parse: func(o *options, s string) error {
+		l, err := parseIOLimit(s)
+		o.io = append(o.io, l)
+		return err
+	}},
+	{name: "network-bandwidth", parse: into(parseBandwidth, func(o *options) *bandwidth { return &o.bandwidth })},
+	{name: "timeout", parse: into(parseTimeLimit, func(o *options) *time.Duration { return &o.wall })},
+	{name: "grace", parse: into(parseDuration, func(o *options) *time.Duration { return &o.grace })},
+	{name: "cpu-time", parse: into(parseTimeLimit, func(o *options) *time.Duration { return &o.cpuTime })},
+	{name: "network-address", adds: true, parse: func(o *options, s string) error {
+		prefix, err := parseAddress(s)
+		o.address = append(o.address, prefix)
+		return err
+	}},
+}
+
+// into makes a textFlag's parse of a parser and the field that it is for.
+func into[T any](parse func(string) (T, error), field func(*options) *T) func(*options, string) error {
+	return func(o *options, s string) (err error) {
+		*field(o), err = parse(s)
+		return err
+	}
+}
+
+// flagTexts keeps the values of textFlags, by name.
+type flagTexts map[string]*textValue
 
 // textValue records every value given to a flag.
 type textValue []string
@@ -61,27 +114,20 @@ func (v *textValue) Set(s string) error {
 	return nil
 }
 
-// last returns the value that counts when a flag is given more than once.
-func (v textValue) last() (string, bool) {
-	if len(v) == 0 {
-		return "", false
-	}
-	return v[len(v)-1], true
-}
-
 // parseOptions reads the arguments after contain's own name. It returns
 // flag.ErrHelp for -h.
 func parseOptions(args []string) (options, error) {
-	var opts options
-	var text flagText
+	opts := options{limits: limits{grace: grace}}
+	text := flagTexts{}
 	// The problem statement this tool answers writes `contain chroot DIR`.
 	if len(args) > 0 && args[0] == "chroot" {
 		args = append([]string{"-chroot"}, args[1:]...)
 	}
-	fs := newFlagSet(&opts, &text)
+	fs := newFlagSet(&opts, text)
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return opts, err
 	} else if err != nil {
+		readOn(fs) // a -report behind the mistake is to tell of it
 		return opts, withHint(err, usageHint)
 	}
 	opts.argv = fs.Args()
@@ -94,24 +140,29 @@ func parseOptions(args []string) (options, error) {
 	return opts, opts.checkUsage(fs)
 }
 
+// readOn parses the flags behind one that could not be parsed.
+func readOn(fs *flag.FlagSet) {
+	for rest := fs.Args(); len(rest) > 0 && fs.Parse(rest) != nil; {
+		if next := fs.Args(); len(next) < len(rest) {
+			rest = next
+		} else {
+			rest = rest[1:]
+		}
+	}
+}
+
 // parse turns the texts into values.
-func (t *flagText) parse(opts *options) (err error) {
-	if s, given := t.memory.last(); given {
-		if opts.memory, err = parseMemory(s); err != nil {
-			return fmt.Errorf("-memory-limit %s: %w", quoted(s), err)
+func (t flagTexts) parse(opts *options) error {
+	for _, f := range textFlags {
+		values := *t[f.name]
+		if !f.adds && len(values) > 1 {
+			values = values[len(values)-1:]
 		}
-	}
-	if s, given := t.cpus.last(); given {
-		if opts.cpus, err = parseCPUs(s); err != nil {
-			return fmt.Errorf("-cpu-core-ids %s: %w", quoted(s), err)
+		for _, s := range values {
+			if err := f.parse(opts, s); err != nil {
+				return fmt.Errorf("-%s %s: %w", f.name, quoted(s), err)
+			}
 		}
-	}
-	for _, s := range t.address {
-		prefix, err := parseAddress(s)
-		if err != nil {
-			return fmt.Errorf("-network-address %s: %w", quoted(s), err)
-		}
-		opts.address = append(opts.address, prefix)
 	}
 	return nil
 }
@@ -130,6 +181,10 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return errors.New(`-state-dir "": empty`)
 	case o.tty != "auto" && o.tty != "always" && o.tty != "never":
 		return fmt.Errorf("-tty %s: not auto, always or never", quoted(o.tty))
+	case o.memory != 0 && o.memorySoft > o.memory:
+		return errors.New("-memory-soft-limit is above -memory-limit")
+	case o.bandwidth != bandwidth{} && len(o.address) == 0:
+		return errors.New("-network-bandwidth needs -network-address")
 	case len(o.argv) == 0:
 		return withHint(errors.New("no program given"), usageHint)
 	}

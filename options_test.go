@@ -7,11 +7,12 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // defaults are the options of `contain -chroot /r -- p`, changed by change.
 func defaults(change func(*options)) options {
-	opts := options{rootfs: "/r", bridge: "docker0", stateDir: "/run/contain", tty: "auto", init: true, argv: []string{"p"}}
+	opts := options{rootfs: "/r", bridge: "docker0", stateDir: "/run/contain", tty: "auto", init: true, argv: []string{"p"}, limits: limits{grace: 5 * time.Second}}
 	if change != nil {
 		change(&opts)
 	}
@@ -35,28 +36,35 @@ func TestParseOptionsPublishedExamples(t *testing.T) {
 		{
 			[]string{"chroot", "/var/run/mytask", "--memory-limit", "1MB", "--cpu-coreids", "1,3",
 				"--network-address", "192.168.2.17/24", "--", "someprogram", "arg1", "arg"},
-			options{rootfs: "/var/run/mytask", memory: 1 << 20, cpus: cpuSet{1, 3},
-				address: prefixes("192.168.2.17/24"), bridge: "docker0", stateDir: "/run/contain", tty: "auto", init: true,
-				argv: []string{"someprogram", "arg1", "arg"}},
+			defaults(func(o *options) {
+				o.rootfs, o.memory, o.cpus = "/var/run/mytask", 1<<20, cpuSet{1, 3}
+				o.address, o.argv = prefixes("192.168.2.17/24"), []string{"someprogram", "arg1", "arg"}
+			}),
 		},
 		{
 			[]string{"-chroot", "/tmp/tmp.1", "--network-address", "172.17.0.99/24", "--bridge", "docker0",
 				"--", "bash", "-c", "ip a ; ping -c 100 172.17.0.98"},
-			options{rootfs: "/tmp/tmp.1", address: prefixes("172.17.0.99/24"), bridge: "docker0", stateDir: "/run/contain", tty: "auto", init: true,
-				argv: []string{"bash", "-c", "ip a ; ping -c 100 172.17.0.98"}},
+			defaults(func(o *options) {
+				o.rootfs, o.address = "/tmp/tmp.1", prefixes("172.17.0.99/24")
+				o.argv = []string{"bash", "-c", "ip a ; ping -c 100 172.17.0.98"}
+			}),
 		},
 		{
 			[]string{"-chroot", "/tmp/tmp.2", "--cpu-core-ids", "1,2", "--memory-limit", "128m",
 				"--network-address", "172.17.0.98/24", "--bridge", "docker0",
 				"--", "bash", "-c", "ip a ; ip ro sho 172.17.0.99/0 ; ping -c 5 172.17.0.99"},
-			options{rootfs: "/tmp/tmp.2", memory: 128 << 20, cpus: cpuSet{1, 2},
-				address: prefixes("172.17.0.98/24"), bridge: "docker0", stateDir: "/run/contain", tty: "auto", init: true,
-				argv: []string{"bash", "-c", "ip a ; ip ro sho 172.17.0.99/0 ; ping -c 5 172.17.0.99"}},
+			defaults(func(o *options) {
+				o.rootfs, o.memory, o.cpus = "/tmp/tmp.2", 128<<20, cpuSet{1, 2}
+				o.address = prefixes("172.17.0.98/24")
+				o.argv = []string{"bash", "-c", "ip a ; ip ro sho 172.17.0.99/0 ; ping -c 5 172.17.0.99"}
+			}),
 		},
 		{ // contain -chroot $ROOTFS [optflags] program [...args]
 			[]string{"-chroot", "/tmp/tmp.1", "-cpu-core-ids", "3,5-7", "-memory-limit", "128MB", "program", "-a", "b"},
-			options{rootfs: "/tmp/tmp.1", memory: 128 << 20, cpus: cpuSet{3, 5, 6, 7}, bridge: "docker0", stateDir: "/run/contain", tty: "auto", init: true,
-				argv: []string{"program", "-a", "b"}},
+			defaults(func(o *options) {
+				o.rootfs, o.memory, o.cpus = "/tmp/tmp.1", 128<<20, cpuSet{3, 5, 6, 7}
+				o.argv = []string{"program", "-a", "b"}
+			}),
 		},
 	}
 	for _, test := range tests {

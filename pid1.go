@@ -199,6 +199,30 @@ func readReport(r io.Reader) (pid1Report, error) {
 	return report, fmt.Errorf("start the container's init: %s%s", b[:n], text)
 }
 
+// peerOf returns the process, in contain's PID namespace, that has sent what is next
+// to be read from r: the kernel says so (SO_PASSCRED, unix(7)). The program's, after
+// READY, waits and can only have been killed. At the end it returns 0.
+func peerOf(r *os.File) (pid int, err error) {
+	var b [1]byte
+	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	n, size, _, _, err := unix.Recvmsg(int(r.Fd()), b[:], control, unix.MSG_PEEK)
+	for err == unix.EINTR {
+		n, size, _, _, err = unix.Recvmsg(int(r.Fd()), b[:], control, unix.MSG_PEEK)
+	}
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:size])
+	if err != nil || len(messages) != 1 {
+		return 0, fmt.Errorf("credentials of a report: %d, %w", len(messages), err)
+	}
+	cred, err := unix.ParseUnixCredentials(&messages[0])
+	if err != nil {
+		return 0, fmt.Errorf("credentials of a report: %w", err)
+	}
+	return int(cred.Pid), nil
+}
+
 // failure is the error that a report is about, if it is about one: why the
 // program called name was not started.
 func (r pid1Report) failure(name string) error {

@@ -22,9 +22,18 @@ var (
 	sizeUnit   = regexp.MustCompile(`^ ?([kKmMgGtTpP]([iI]?[bB])?|[bB])?$`)
 )
 
-// parseMemory reads a memory limit such as 128M, 128MB or 128MiB (all
-// 134217728 bytes), 1.5G or 65536, and returns bytes.
+// parseMemory reads a size of memory, which is a page at least.
 func parseMemory(s string) (int64, error) {
+	n, err := parseSize(s)
+	if err == nil && n < int64(os.Getpagesize()) {
+		return 0, errors.New("below one page of memory")
+	}
+	return n, err
+}
+
+// parseSize reads a size such as 128M, 128MB or 128MiB (all 134217728 bytes), 1.5G
+// or 65536, and returns bytes.
+func parseSize(s string) (int64, error) {
 	if s == "" {
 		return 0, errors.New("empty size")
 	}
@@ -57,8 +66,8 @@ func parseMemory(s string) (int64, error) {
 		return 0, errors.New("too large")
 	case n == 0 && strings.Trim(number, "0.") == "":
 		return 0, errors.New("must be greater than zero (leave the flag out for no limit)")
-	case n < int64(os.Getpagesize()):
-		return 0, errors.New("below one page of memory")
+	case n == 0:
+		return 0, errors.New("below one byte")
 	}
 	return n, nil
 }

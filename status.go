@@ -17,6 +17,7 @@ import (
 
 // Exit statuses of contain's own, as chroot(1) of coreutils has them.
 const (
+	exitTimedOut    = 124 // as timeout(1) has it
 	exitFailed      = 125 // contain itself failed, or was used wrongly
 	exitCannotExec  = 126 // the program was found but cannot be executed
 	exitNotFound    = 127 // the program, its interpreter or loader was not found
@@ -28,9 +29,10 @@ type status struct {
 	code   int
 	signal unix.Signal
 	typed  bool // the signal was, and is for the whole process group
+	cause  string
 }
 
-var failed = status{code: exitFailed}
+var failed = status{code: exitFailed, cause: causeContain}
 
 // exitError is an error that asks for a particular exit status.
 type exitError struct {
@@ -71,7 +73,7 @@ func statusOf(err error) status {
 	case err == nil:
 		return status{}
 	case errors.As(err, &e):
-		return status{code: e.code}
+		return status{code: e.code, cause: causeContain}
 	}
 	return failed
 }
@@ -79,9 +81,9 @@ func statusOf(err error) status {
 // statusOfWait maps what wait4(2) reported for the program.
 func statusOfWait(ws unix.WaitStatus) status {
 	if ws.Signaled() {
-		return status{signal: ws.Signal()}
+		return status{signal: ws.Signal(), cause: causeSignal}
 	}
-	return status{code: ws.ExitStatus()}
+	return status{code: ws.ExitStatus(), cause: causeExited}
 }
 
 // report prints err as one line, and its hint, if it has one, as a second.

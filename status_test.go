@@ -27,7 +27,11 @@ func TestStatusOf(t *testing.T) {
 		{errors.Join(errors.New("y"), notFound("x")), 127},
 	}
 	for _, test := range tests {
-		if got := statusOf(test.err); got != (status{code: test.want}) {
+		want := status{code: test.want, cause: causeContain}
+		if test.err == nil {
+			want.cause = ""
+		}
+		if got := statusOf(test.err); got != want {
 			t.Errorf("statusOf(%v) = %+v, want code %d", test.err, got, test.want)
 		}
 	}
@@ -40,15 +44,15 @@ func TestStatusOfWait(t *testing.T) {
 		wait unix.WaitStatus
 		want status
 	}{
-		{0, status{}},
-		{1 << 8, status{code: 1}},
-		{125 << 8, status{code: 125}},
-		{255 << 8, status{code: 255}},
-		{unix.WaitStatus(unix.SIGHUP), status{signal: unix.SIGHUP}},
-		{unix.WaitStatus(unix.SIGKILL), status{signal: unix.SIGKILL}},
-		{unix.WaitStatus(unix.SIGSEGV) | 0x80, status{signal: unix.SIGSEGV}},
-		{34, status{signal: 34}},
-		{64, status{signal: 64}},
+		{0, status{cause: causeExited}},
+		{1 << 8, status{code: 1, cause: causeExited}},
+		{125 << 8, status{code: 125, cause: causeExited}},
+		{255 << 8, status{code: 255, cause: causeExited}},
+		{unix.WaitStatus(unix.SIGHUP), status{signal: unix.SIGHUP, cause: causeSignal}},
+		{unix.WaitStatus(unix.SIGKILL), status{signal: unix.SIGKILL, cause: causeSignal}},
+		{unix.WaitStatus(unix.SIGSEGV) | 0x80, status{signal: unix.SIGSEGV, cause: causeSignal}},
+		{34, status{signal: 34, cause: causeSignal}},
+		{64, status{signal: 64, cause: causeSignal}},
 	}
 	for _, test := range tests {
 		if got := statusOfWait(test.wait); got != test.want {

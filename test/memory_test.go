@@ -18,7 +18,7 @@ func TestMemoryLimitKills(t *testing.T) {
 	root := rootfs(t)
 	for _, verb := range []string{"hog", "childhog"} {
 		r := contain(t, "-chroot", root, "-memory-limit", "64M", "--", "probe", verb, "200"+mega)
-		r.wantError(t, 137, "memory limit of 64MiB exceeded, killed (peak 64MiB)")
+		r.wantError(t, 137, "memory limit of 64MiB exceeded, killed (peak 64MiB, OOM kills: 1)")
 		if !r.status.Signaled() || regexp.MustCompile("touched|survived").MatchString(r.stdout) {
 			t.Errorf("%s: wait status %#x, stdout %q", verb, r.status, r.stdout)
 		}

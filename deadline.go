@@ -1,0 +1,85 @@
+// Time limits: of the wall clock and of CPU time. Like timeout(1) contain asks the
+// program to end, by SIGTERM, and after a grace kills all of it.
+
+package main
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// expiry is a time limit that was exceeded.
+type expiry struct {
+	cause  string // for the report
+	limit  string // for people
+	killed atomic.Bool
+}
+
+// programEnded stands for an expiry where the program has ended in time.
+var programEnded = new(expiry)
+
+// text is what is told about the limit.
+func (e *expiry) text(grace time.Duration) string {
+	switch {
+	case !e.killed.Load():
+		return e.limit + " exceeded, ended by SIGTERM"
+	case grace == 0:
+		return e.limit + " exceeded, killed"
+	}
+	return fmt.Sprintf("%s exceeded, killed %s after SIGTERM", e.limit, grace)
+}
+
+// keepTime ends the program when its time is up. The clocks are monotonic; they
+// stand still while the machine sleeps. CPU time is looked at again at the earliest
+// moment at which it can be used up, but not all the time.
+func (c *container) keepTime() {
+	const least = 2 * time.Millisecond
+	var wall, look <-chan time.Time
+	if limit := c.limits.wall; limit != 0 {
+		wall = time.After(limit)
+	}
+	if c.limits.cpuTime != 0 {
+		look = time.After(0)
+	}
+	for {
+		select {
+		case <-wall:
+			c.expire(&expiry{cause: causeTimeout, limit: "time limit of " + c.limits.wall.String()})
+			return
+		case <-look:
+			left := c.limits.cpuTime - cpuTimeUsed(c.cgroup)
+			if left <= 0 {
+				c.expire(&expiry{cause: causeCPUTime, limit: "CPU time limit of " + c.limits.cpuTime.String()})
+				return
+			}
+			look = time.After(max(left/time.Duration(c.parallel), least))
+		}
+	}
+}
+
+// expire ends the program for e, unless it has ended already.
+func (c *container) expire(e *expiry) {
+	if !c.expired.CompareAndSwap(nil, e) {
+		return
+	}
+	c.asked.Store(true)
+	if c.limits.grace > 0 {
+		c.signal(unix.SIGTERM, pid1ToGroup)
+		c.signal(unix.SIGCONT, pid1ToGroup) // it may be stopped
+		time.Sleep(c.limits.grace)
+	}
+	e.killed.Store(true)
+	c.signal(unix.SIGKILL, pid1ToProgram)
+}
+
+// expiry returns the time limit that has ended the program, or nil. From then on
+// none does.
+func (c *container) expiry() *expiry {
+	if c.expired.CompareAndSwap(nil, programEnded) {
+		return nil
+	}
+	return c.expired.Load()
+}
