@@ -87,6 +87,7 @@ type host struct {
 	affinity    unix.CPUSetDynamic // what the program may run on
 	home        string             // of user 0 in the rootfs
 	tty         ttyPlan
+	lent        []lentTerminal
 	bridge      bridge
 	io          []ioLimit // resolved
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -40,13 +41,16 @@ type container struct {
 	process *libcontainer.Process // nil until started
 	report  *os.File              // contain's end of reportFD
 	early   *pid1Report           // read before its time, for wait
-	pidfd   int                   // of the init, once started
+	pidfd   atomic.Int32          // of the init, once started; else -1
 
 	sigs     *signals
-	terminal *terminal    // of the program; nil: none
-	resumed  time.Time    // when contain was last, after a stop
-	oom      *os.File     // v1: readable when the kernel is about to kill; else nil
-	asked    atomic.Bool  // a signal to end was passed on
+	terminal *terminal      // of the program; nil: none
+	lent     []lentTerminal // the caller's that it has
+	resumed  time.Time      // when contain was last, after a stop
+	oom      *os.File       // v1: readable when the kernel is about to kill; else nil
+	asked    atomic.Int64   // when the program was last asked to end, Unix nanoseconds
+	unread   chan struct{}  // closed when what the program has printed is not to be waited for
+	leave    sync.Once
 	ended    atomic.Bool  // init was waited for
 	broken   atomic.Value // the error, if a goroutine has panicked
 	parallel int          // how many CPUs the program can use at a time
@@ -86,8 +90,13 @@ func createContainer(opts options, h host) (*container, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{id: id, config: config, lib: lib, pidfd: -1, task: newTask(opts, h), limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != ""}
+		c := &container{
+			id: id, config: config, lib: lib, task: newTask(opts, h),
+			limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
+			lent: h.lent, unread: make(chan struct{}),
+		}
 		c.limits.rlimits = rlimitsOf(opts, h)
+		c.pidfd.Store(-1)
 		if err := c.makeCgroup(h.cgroup); err != nil {
 			return nil, then(err, c.destroy())
 		}
@@ -174,12 +183,14 @@ func (c *container) start(root *rootfs) error {
 	}
 	c.process = p
 	pid, err := p.Pid()
+	var fd int
 	if err == nil {
-		c.pidfd, err = unix.PidfdOpen(pid, 0)
+		fd, err = unix.PidfdOpen(pid, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("pidfd_open: %w", err)
 	}
+	c.pidfd.Store(int32(fd))
 	return nil
 }
 
@@ -189,7 +200,7 @@ func (c *container) signal(sig unix.Signal, how uint32) {
 	info := unix.Siginfo{Signo: int32(sig), Code: siQueue}
 	// si_value of siginfo_t on 64-bit machines, after si_pid and si_uid
 	(*[8]uint32)(unsafe.Pointer(&info))[6] = how
-	_ = unix.PidfdSendSignal(c.pidfd, sig, &info, 0)
+	_ = unix.PidfdSendSignal(int(c.pidfd.Load()), sig, &info, 0)
 }
 
 // guard runs f, which is a goroutine. A panic in it ends the run as one in main
@@ -199,9 +210,24 @@ func (c *container) guard(f func()) {
 		if p := recover(); p != nil {
 			c.broken.Store(internalError(p))
 			c.signal(unix.SIGKILL, pid1ToProgram)
+			c.abandon()
 		}
 	}()
 	f()
+}
+
+// fault is the error of a goroutine that has panicked, or nil.
+func (c *container) fault() error {
+	err, _ := c.broken.Load().(error)
+	return err
+}
+
+// abandon has what the program printed last not be waited for: nobody takes it.
+func (c *container) abandon() { c.leave.Do(func() { close(c.unread) }) }
+
+// wasAsked tells whether the program was asked to end not long before it did.
+func (c *container) wasAsked() bool {
+	return c.asked.Load() > c.endedAt.Add(-readerComes).UnixNano()
 }
 
 // goOn resumes the program, with the whole group that was stopped with it; in the
@@ -360,11 +386,16 @@ func (c *container) exec(sigs *signals) error {
 			return err
 		}
 	}
-	if c.task.front {
-		c.terminal.enter()
+	init, err := c.process.Pid()
+	if err != nil {
+		return err
 	}
+	c.terminal.begin([2]int{pid, init}, c.task.front)
 	if c.reported {
 		c.applied = readLimits(c.cgroup)
+	}
+	if err := c.fault(); err != nil {
+		return err
 	}
 	sigs.passEarly(c)
 	c.startedAt = time.Now()
@@ -386,12 +417,9 @@ func (c *container) wait() (status, error) {
 	c.endedAt = time.Now()
 	state, err := c.process.Wait()
 	c.ended.Store(true)
-	c.terminal.drain(c.asked.Load())
+	c.terminal.drain(c.wasAsked, c.unread)
 	if state == nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)
-	}
-	if err, broken := c.broken.Load().(error); broken {
-		return failed, err
 	}
 	own, oom := c.oomError()
 	if own {
@@ -458,6 +486,7 @@ func (c *container) stopped(sig unix.Signal) {
 	}
 	t.leave()
 	c.sigs.stopAs(sig, c)
+	t.forgetKeys()
 	c.resumed = time.Now()
 	t.enter()
 }
@@ -550,6 +579,9 @@ func (c *container) destroy() error {
 		c.report.Close()
 	}
 	c.terminal.close()
+	for _, l := range c.lent {
+		l.giveBack()
+	}
 	if c.process != nil && !c.ended.Load() {
 		_ = c.process.Signal(unix.SIGKILL)
 		_, _ = c.process.Wait()

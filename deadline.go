@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -65,7 +66,7 @@ func (c *container) expire(e *expiry) {
 	if !c.expired.CompareAndSwap(nil, e) {
 		return
 	}
-	c.asked.Store(true)
+	c.asked.Store(math.MaxInt64)
 	if c.limits.grace > 0 {
 		c.signal(unix.SIGTERM, pid1ToGroup)
 		c.signal(unix.SIGCONT, pid1ToGroup) // it may be stopped

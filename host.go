@@ -98,6 +98,7 @@ func (h *host) readCaller(opts options) error {
 	}
 	h.orphaned = inOrphanedGroup()
 	h.tty = planTerminal(opts.tty, !opts.init)
+	h.lent = lentTerminals(h.tty.replace)
 	h.affinity = unix.NewCPUSet(maxCPU + 1)
 	if opts.cpus != nil {
 		for _, cpu := range opts.cpus {

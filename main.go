@@ -31,8 +31,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -132,8 +134,20 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 	return runProgram(opts, &rec)
 }
 
-// internalError is what a panic with p is reported as.
-func internalError(p any) error { return fmt.Errorf("internal error: %v", p) }
+// internalError is what a panic with p is reported as, with the place in contain
+// where it was. It must be called by the deferred function that has recovered.
+func internalError(p any) error {
+	var callers [32]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
+	for {
+		frame, more := frames.Next()
+		if strings.HasPrefix(frame.Function, "main.") {
+			return fmt.Errorf("internal error: %v (%s:%d)", p, filepath.Base(frame.File), frame.Line)
+		} else if !more {
+			return fmt.Errorf("internal error: %v", p)
+		}
+	}
+}
 
 // runProgram is the whole of a run, in order. All that it changed on the host
 // is undone when it returns.
@@ -169,7 +183,11 @@ func runProgram(opts options, rec *record) (st status, err error) {
 		return statusOf(err), err
 	}
 	go c.guard(func() { sigs.forward(c) })
-	return c.wait()
+	st, err = c.wait()
+	if err := c.fault(); err != nil {
+		return failed, err
+	}
+	return st, err
 }
 
 // setUp brings the container up to where the program only has to be executed. If

@@ -62,10 +62,10 @@ static void resume(pid_t parent, int stat, struct pollfd *fds)
 	_exit(0);
 }
 
-/* stop_as stops the process, or its whole process group, by sig, with the default action of that, until it is
- * resumed by its caller, or there is something to read from report or, if that is
- * not -1, from oom. If a SIGCONT is pending, if the kernel does not let sig stop
- * the process, or if no child can be made, it does
+/* stop_as stops the process, or its whole process group, by sig, with the default
+ * action of that, until it is resumed by its caller, or there is something to read
+ * from report or, if that is not -1, from oom. If a SIGCONT is pending, if the
+ * kernel does not let sig stop the process, or if no child can be made, it does
  * nothing.
  *
  * It must be called on the main thread: PDEATHSIG is about the thread that forks,

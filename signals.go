@@ -132,11 +132,16 @@ func (s *signals) read() {
 	buf := (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:]
 	for {
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
-		s.mu.Lock()
-		if n, err := unix.Read(s.fd, buf); n == len(buf) && err == nil {
-			s.take(info)
-		}
-		s.mu.Unlock()
+		s.takeNext(buf, &info)
+	}
+}
+
+// takeNext takes a signal from the signalfd, by buf into info.
+func (s *signals) takeNext(buf []byte, info *unix.SignalfdSiginfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, err := unix.Read(s.fd, buf); n == len(buf) && err == nil {
+		s.take(*info)
 	}
 }
 
@@ -227,7 +232,7 @@ func (s *signals) forward(c *container) {
 			s.passOthersFirst(c)
 		}
 		if c.ended.Load() && endsProcess(sig) {
-			c.terminal.abandon() // what it has printed last; nobody takes it
+			c.abandon()
 			return
 		}
 		s.pass(sig.(unix.Signal), c)
@@ -255,8 +260,9 @@ func (s *signals) pass(caught unix.Signal, c *container) {
 	if panicOn != "" && unix.SignalName(sig) == panicOn {
 		panic(panicOn)
 	}
-	if endsProcess(sig) {
-		c.asked.Store(true)
+	switch sig { // others are for programs that do something else about them
+	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM:
+		c.asked.Store(time.Now().UnixNano())
 	}
 	switch {
 	case sig == unix.SIGWINCH && c.terminal.resize():

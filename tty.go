@@ -4,12 +4,12 @@
 // are passed on as they are.
 //
 // The pty's foreground follows that of the caller's terminal. While the program is
-// in it, the caller's terminal is in raw mode: Ctrl-C and its like are for the
-// pty to see. (In a pipeline they stay for the whole of it.) Else it is left as it
-// is, and not read from. A program that reads
-// the pty from the background is stopped, as by any terminal; that tells contain
-// that it wants the foreground. So a program that never reads takes no input away
-// from others: from the next program of a pipeline, from the shell.
+// in it, the caller's terminal is in raw mode: Ctrl-C and its like are for the pty
+// to see. (In a pipeline they stay for the whole of it.) Else it is left as it is,
+// and not read from. A program that reads the pty from the background is stopped, as
+// by any terminal; that tells contain that it wants the foreground. So a program
+// that never reads takes no input away from others: from the next program of a
+// pipeline, from the shell.
 
 package main
 
@@ -18,7 +18,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,8 +103,8 @@ type terminal struct {
 	alone         bool          // see ttyPlan
 	typed         atomic.Int32  // the last signal that was typed for the program
 	busy          atomic.Bool   // something read from the pty is not written yet
+	left          atomic.Int64  // how many more bytes are passed on; ended sets it
 	drained       chan struct{} // closed when nothing more will be printed
-	abandoned     chan struct{} // closed when that is not to be waited for
 
 	mu       sync.Mutex
 	entered  *sync.Cond
@@ -111,12 +113,16 @@ type terminal struct {
 	rawModes unix.Termios // what contain has put it into
 	copied   bool         // the pty has had its modes
 	size     unix.Winsize
+	begun    bool   // the program runs
+	groups   [2]int // process groups: its own, and pid1's, which passes signals on
+	early    []byte // typed before the terminal was in raw mode, for the program
 }
 
 // openTerminal makes the pty, once the container's file systems are mounted, and
 // sends the program's end to pid1. Its undo is close.
 func (c *container) openTerminal(p ttyPlan) error {
-	t := &terminal{drained: make(chan struct{}), abandoned: make(chan struct{}), out: os.Stdout, alone: p.alone}
+	t := &terminal{drained: make(chan struct{}), out: os.Stdout, alone: p.alone}
+	t.left.Store(math.MaxInt64)
 	t.prints = !p.toStdout && p.caller || isTerminal(1)
 	t.entered = sync.NewCond(&t.mu)
 	c.terminal = t
@@ -133,7 +139,10 @@ func (c *container) openTerminal(p ttyPlan) error {
 	if err != nil {
 		return fmt.Errorf("make a terminal for the program: %w", err)
 	}
-	go c.guard(t.copyOut)
+	go func() {
+		defer close(t.drained)
+		c.guard(t.copyOut)
+	}()
 	if t.caller != nil {
 		go c.guard(t.copyIn)
 	} else {
@@ -184,7 +193,17 @@ func (t *terminal) openCaller(p ttyPlan) (err error) {
 	}
 	t.resize()
 	if inForeground(0) { // else they are a shell's own, see enter
-		err = t.copyModes()
+		return t.copyModes()
+	}
+	// But who is in the background is to stop before it prints, if so asked for.
+	theirs, err := unix.IoctlGetTermios(callerFD, unix.TCGETS)
+	if err != nil || theirs.Lflag&unix.TOSTOP == 0 {
+		return err
+	}
+	modes, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS)
+	if err == nil {
+		modes.Lflag |= unix.TOSTOP
+		err = unix.IoctlSetTermios(int(t.master.Fd()), unix.TCSETS, modes)
 	}
 	return err
 }
@@ -238,6 +257,10 @@ func (t *terminal) enter() bool {
 	}
 	if *modes != t.rawModes {
 		t.modes = *modes
+		t.readEarly()
+		if !t.begun {
+			t.giveEarly()
+		}
 	}
 	// cfmakeraw(3)
 	modes.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
@@ -255,6 +278,58 @@ func (t *terminal) enter() bool {
 	t.caller.SetReadDeadline(time.Time{})
 	t.entered.Broadcast()
 	return true
+}
+
+// readEarly reads the lines that were typed before, to their ends and with them: in
+// raw mode the end of a file that was typed would be read as a zero. t.mu is held.
+func (t *terminal) readEarly() {
+	end, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS)
+	if err != nil || t.modes.Lflag&unix.ICANON == 0 {
+		return
+	}
+	buf := make([]byte, 4096) // no line is longer
+	for range 4096 {
+		typed := []unix.PollFd{{Fd: callerFD, Events: unix.POLLIN}}
+		if n, err := unix.Poll(typed, 0); n != 1 || err != nil || typed[0].Revents&unix.POLLHUP != 0 {
+			return
+		}
+		t.caller.SetReadDeadline(time.Now().Add(othersArrive)) // another may have read it
+		n, err := t.caller.Read(buf)
+		t.early = append(t.early, buf[:n]...)
+		switch last := buf[max(n-1, 0)]; {
+		case n > 0 && (last == '\n' || last == t.modes.Cc[unix.VEOL] || last == t.modes.Cc[unix.VEOL2]):
+		case n > 0 || errors.Is(err, io.EOF):
+			t.early = append(t.early, end.Cc[unix.VEOF])
+		default:
+			return
+		}
+	}
+}
+
+// giveEarly types what was typed early, before the program runs. It was echoed when
+// it was typed, and is not to be once more. t.mu is held.
+func (t *terminal) giveEarly() {
+	if len(t.early) == 0 {
+		return
+	}
+	master, slave := int(t.master.Fd()), int(t.slave.Fd())
+	modes, err := unix.IoctlGetTermios(master, unix.TCGETS)
+	if err != nil {
+		return
+	}
+	silent := *modes
+	silent.Lflag &^= unix.ECHO | unix.ECHONL
+	_ = unix.IoctlSetTermios(master, unix.TCSETS, &silent)
+	t.master.Write(t.early)
+	all := len(t.early) - bytes.Count(t.early, []byte{modes.Cc[unix.VEOF]})
+	for range printedTries {
+		if n, err := unix.IoctlGetInt(slave, unix.TIOCINQ); err != nil || n >= all {
+			break
+		}
+		time.Sleep(printedArrives)
+	}
+	_ = unix.IoctlSetTermios(master, unix.TCSETS, modes)
+	t.early = nil
 }
 
 // inFront tells whether the program belongs in the foreground of the pty.
@@ -308,11 +383,9 @@ func openPeer(master int) (int, error) {
 func (t *terminal) copyIn() {
 	buf := make([]byte, 32<<10)
 	for {
-		t.mu.Lock()
-		for !t.raw {
-			t.entered.Wait()
+		if early := t.await(); len(early) > 0 {
+			t.master.Write(early)
 		}
-		t.mu.Unlock()
 		n, err := t.caller.Read(buf)
 		if n > 0 {
 			t.noteKeys(buf[:n])
@@ -322,27 +395,83 @@ func (t *terminal) copyIn() {
 		}
 		switch {
 		case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
-		case errors.Is(err, unix.EIO) && !inForeground(callerFD):
-			t.mu.Lock() // moved to the background, where reading fails
-			t.raw = false
-			t.mu.Unlock()
-		default: // hung up: so is the program's, which may ignore SIGHUP
+		case hungUp(callerFD): // so is the program's, which may ignore SIGHUP
 			t.hangUp()
 			return
+		case errors.Is(err, io.EOF): // typed, and another has undone raw mode
+			t.endInput()
+		default: // moved to the background, where reading fails
+			t.mu.Lock()
+			t.raw = false
+			t.mu.Unlock()
 		}
 	}
 }
 
-// noteKeys keeps in mind which signal of the terminal's was typed.
+// await waits until the terminal is in raw mode and returns what was typed before.
+func (t *terminal) await() (early []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !t.raw {
+		t.entered.Wait()
+	}
+	early, t.early = t.early, nil
+	return early
+}
+
+// hungUp tells whether nobody is at the other side of a terminal any more.
+func hungUp(fd int32) bool {
+	fds := []unix.PollFd{{Fd: fd}}
+	n, err := unix.Poll(fds, 0)
+	return n == 1 && err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// noteKeys keeps in mind which signal of the terminal's was typed last for the
+// program's process group. Only the caller's own keys count: a program can choose
+// others, such as those in a terminal's answers to it.
 func (t *terminal) noteKeys(text []byte) {
 	modes, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS)
-	if err != nil || modes.Lflag&unix.ISIG == 0 {
+	if err != nil {
 		return
 	}
-	for key, sig := range map[int]unix.Signal{unix.VINTR: unix.SIGINT, unix.VQUIT: unix.SIGQUIT, unix.VSUSP: unix.SIGTSTP} {
-		if modes.Cc[key] != 0 && bytes.IndexByte(text, modes.Cc[key]) >= 0 {
-			t.typed.Store(int32(sig))
+	t.mu.Lock()
+	theirs, groups := t.modes, t.groups
+	t.mu.Unlock()
+	front, err := unix.IoctlGetInt(int(t.master.Fd()), unix.TIOCGPGRP)
+	if err != nil || !slices.Contains(groups[:], front) || modes.Lflag&theirs.Lflag&unix.ISIG == 0 {
+		return
+	}
+	last := -1
+	for _, key := range []struct {
+		cc  int
+		sig unix.Signal
+	}{{unix.VINTR, unix.SIGINT}, {unix.VQUIT, unix.SIGQUIT}, {unix.VSUSP, unix.SIGTSTP}} {
+		char := theirs.Cc[key.cc]
+		if at := bytes.LastIndexByte(text, char); char != 0 && modes.Cc[key.cc] == char && at > last {
+			last = at
+			t.typed.Store(int32(key.sig))
 		}
+	}
+}
+
+// begin is called when the program is about to run, in the first of two process
+// groups, with front in the foreground.
+func (t *terminal) begin(groups [2]int, front bool) {
+	if t == nil {
+		return
+	}
+	if front {
+		t.enter()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.groups, t.begun = groups, true
+}
+
+// forgetKeys is called when what was typed has had its effect.
+func (t *terminal) forgetKeys() {
+	if t != nil {
+		t.typed.Store(0)
 	}
 }
 
@@ -369,23 +498,25 @@ func (t *terminal) feed(in io.Reader) {
 		if err == nil {
 			continue
 		}
-		modes, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS)
-		if err != nil || modes.Lflag&unix.ICANON == 0 {
-			return
-		}
-		end := []byte{modes.Cc[unix.VEOF]}
 		if last != '\n' {
-			end = append(end, end[0]) // the first one only ends the line
+			t.endInput() // only ends the line
 		}
-		t.master.Write(end)
+		t.endInput()
 		return
+	}
+}
+
+// endInput types the end of a file for the program. Also if it does without lines:
+// a shell with a line editor of its own knows the key too.
+func (t *terminal) endInput() {
+	if modes, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS); err == nil {
+		t.master.Write([]byte{modes.Cc[unix.VEOF]})
 	}
 }
 
 // copyOut passes on what is printed until all have closed the pty. It reads on
 // when nobody takes it any more, so as not to block the program.
 func (t *terminal) copyOut() {
-	defer close(t.drained)
 	buf := make([]byte, 32<<10)
 	var failed error
 	for {
@@ -395,7 +526,7 @@ func (t *terminal) copyOut() {
 			_, failed = t.out.Write(t.forCaller(buf[:n]))
 			t.busy.Store(false)
 		}
-		if err != nil {
+		if err != nil || t.left.Add(-int64(n)) < 0 {
 			return // EIO: the last has closed it
 		}
 	}
@@ -433,24 +564,30 @@ func (t *terminal) printing() bool {
 	return n > 0 || t.busy.Load()
 }
 
-// drain waits until all that the program has printed is where it belongs, or
-// until abandon. If contain was asked to end it does not wait long: perhaps nobody
-// reads. The container's processes have ended; but one may have handed the pty to
-// a process outside, which is not waited for when nothing more comes.
-func (t *terminal) drain(asked bool) {
+// ptyHolds is more than is on its way in a pty: a line discipline's buffer, those
+// below it (TTYB_DEFAULT_MEM_LIMIT, drivers/tty/tty_buffer.c), and copyOut's.
+const ptyHolds = 256 << 10
+
+// drain waits until all that the program has printed is where it belongs, or until
+// abandoned is closed. If contain was asked to end it does not wait long: perhaps
+// nobody reads. The container's processes have ended; but one may have handed the
+// pty to a process outside: that is not waited for when nothing more comes, and what
+// it prints is not passed on for ever.
+func (t *terminal) drain(asked func() bool, abandoned <-chan struct{}) {
 	if t == nil {
 		return
 	}
 	var late <-chan time.Time
-	if asked {
-		late = time.After(readerComes)
-	}
+	t.left.Store(ptyHolds)
 	t.slave.Close()
-	for quiet := 0; ; {
+	for quiet := 0; quiet < ptyTries; {
+		if late == nil && asked() {
+			late = time.After(readerComes)
+		}
 		select {
 		case <-t.drained:
 			return
-		case <-t.abandoned:
+		case <-abandoned:
 			return
 		case <-late:
 			return
@@ -459,28 +596,48 @@ func (t *terminal) drain(asked bool) {
 		if quiet++; t.printing() {
 			quiet = 0
 		}
-		if quiet == ptyTries {
-			return
-		}
 	}
 }
 
-// abandon ends drain. It must be called once.
-func (t *terminal) abandon() {
-	if t != nil {
-		close(t.abandoned)
-	}
-}
-
-// close gives the caller back his terminal.
+// close gives the caller back his terminal. The pty goes with contain: goroutines
+// still use it.
 func (t *terminal) close() {
-	if t == nil {
-		return
+	if t != nil {
+		t.leave()
 	}
-	t.leave()
-	for _, f := range []*os.File{t.slave, t.master} {
-		if f != nil {
-			f.Close()
+}
+
+// lentTerminal is a terminal that the program gets as it is, on an output: standard
+// input is none.
+type lentTerminal struct {
+	fd    int
+	modes unix.Termios
+	flags int
+}
+
+// lentTerminals finds those of descriptors 0 to 2 that are terminals and do not
+// become the pty.
+func lentTerminals(replace uint32) (lent []lentTerminal) {
+	for fd := range 3 {
+		modes, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err != nil || replace>>fd&1 == 1 {
+			continue
 		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil {
+			lent = append(lent, lentTerminal{fd, *modes, flags})
+		}
+	}
+	return lent
+}
+
+// giveBack undoes what the program has changed, but in the background not the modes:
+// those are another's then, a shell's with a line editor.
+func (l lentTerminal) giveBack() {
+	if flags, err := unix.FcntlInt(uintptr(l.fd), unix.F_GETFL, 0); err == nil && flags != l.flags {
+		_, _ = unix.FcntlInt(uintptr(l.fd), unix.F_SETFL, l.flags)
+	}
+	modes, err := unix.IoctlGetTermios(l.fd, unix.TCGETS)
+	if err == nil && *modes != l.modes && inForeground(l.fd) {
+		_ = unix.IoctlSetTermios(l.fd, unix.TCSETS, &l.modes)
 	}
 }

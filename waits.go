@@ -1,6 +1,6 @@
 // Waits for what nobody reports: each is as short as was found to do, and none
 // lies on the way of a program that starts, runs and ends undisturbed. What goes
-// wrong if one is too short on a slow machine stands beside it; none of it is lasting.
+// wrong if one is too short on a slow machine stands beside it.
 
 package main
 
@@ -27,7 +27,8 @@ const (
 	// five times. Else: the last of a program's output is lost.
 	ptyIsEmpty, ptyTries = 100 * time.Millisecond, 5
 
-	// Somebody takes what a program has printed that was told to end.
+	// Somebody takes what a program has printed that was told to end. Else: the last
+	// of it is lost, as it would be if contain were killed next.
 	readerComes = 2 * time.Second
 
 	// Between two looks for processes that libcontainer has just started, to end them.

@@ -169,8 +169,8 @@ func runIn(cgroup cgroups.Manager, cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
-// prepare waits to be moved into the tests' cgroup, then gives the namespaces a bridge and a state directory, and finds or
-// builds the binaries.
+// prepare waits to be moved into the tests' cgroup, then gives the namespaces a
+// bridge and a state directory, and finds or builds the binaries.
 func prepare() error {
 	io.Copy(io.Discard, os.NewFile(3, "released by runIn"))
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
