@@ -20,6 +20,7 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // without it no cgroup manager can set device rules
+	"github.com/opencontainers/cgroups/fscommon"
 	"github.com/opencontainers/cgroups/systemd"
 	"golang.org/x/sys/unix"
 )
@@ -127,6 +128,24 @@ func checkCgroup1(need []string) (h cgroupHost, err error) {
 	h.swapLimit = found["memory"] != "" && exists(found["memory"], "memory.memsw.limit_in_bytes")
 	h.pidsLimit = found["pids"] != ""
 	return h, nil
+}
+
+// checkQuota reports a share of CPU time that cgroup v1 does not take, because a
+// cgroup around has less (tg_cfs_schedulable_down, kernel/sched/core.c). v2 does.
+func (h cgroupHost) checkQuota(quota int64) error {
+	for _, one := range h.v1 {
+		if !slices.Contains(one.controllers, "cpu") {
+			continue
+		}
+		for dir := one.parent; len(dir) > len(cgroup2Root); dir = filepath.Dir(dir) {
+			theirs, err1 := fscommon.GetCgroupParamInt(dir, "cpu.cfs_quota_us")
+			period, err2 := fscommon.GetCgroupParamInt(dir, "cpu.cfs_period_us")
+			if err1 == nil && err2 == nil && theirs > 0 && quota*period > theirs*cpuPeriod {
+				return fmt.Errorf("more than %s has: %g", dir, float64(theirs)/float64(period))
+			}
+		}
+	}
+	return nil
 }
 
 // systemdControllers are those that systemd delegates to a scope on v1.

@@ -49,6 +49,9 @@ func checkHost(opts options) (h host, err error) {
 	if h.cgroup, err = checkCgroups(opts); err != nil {
 		return h, err
 	}
+	if err := h.cgroup.checkQuota(opts.cpuQuota); err != nil {
+		return h, fmt.Errorf("-cpus \"%g\": %w", float64(opts.cpuQuota)/cpuPeriod, err)
+	}
 	if h.cpus, err = readHostCPUs(h.cgroup); err != nil {
 		return h, fmt.Errorf("find the CPUs of this host: %w", err)
 	}
