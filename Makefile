@@ -56,7 +56,7 @@ unit: deps
 
 # Every promise on the real binary, as root, in namespaces of the tests' own.
 integration: build probe
-	@test/deps taskset busybox
+	@test/deps taskset setpriv mke2fs busybox
 	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" \
 	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test

@@ -6,7 +6,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 )
 
@@ -79,6 +81,58 @@ func broadcast(p netip.Prefix) netip.Addr {
 	}
 	last, _ := netip.AddrFromSlice(bytes)
 	return last
+}
+
+// defaultInterface is the name of the program's interface.
+const defaultInterface = "eth0"
+
+// checkProgramInterface applies it to a name for the program's interface.
+func checkProgramInterface(name string) error {
+	if name == "lo" {
+		return errors.New("is the loopback interface")
+	}
+	if strings.ContainsRune(name, '%') { // would be a pattern (dev_alloc_name)
+		return errors.New("not an interface name")
+	}
+	return checkInterfaceName(name)
+}
+
+// parseMAC reads a hardware address that one host can have.
+func parseMAC(s string) (net.HardwareAddr, error) {
+	mac, err := net.ParseMAC(s)
+	switch {
+	case err != nil || len(mac) != 6 || !macText.MatchString(s):
+		return nil, errors.New("not a hardware address, such as 02:00:00:00:00:17")
+	case mac[0]&1 != 0:
+		return nil, errors.New("is a multicast address")
+	case [6]byte(mac) == [6]byte{}:
+		return nil, errors.New("is no address")
+	}
+	return mac, nil
+}
+
+var macText = regexp.MustCompile(`^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$`)
+
+// parseMTU reads the size of the largest packet, which for Ethernet is from 68 (RFC
+// 791) to 65535.
+func parseMTU(s string) (int, error) {
+	n, err := parseCount(s, 65535, "a number of bytes, such as 1500")
+	if err == nil && n < 68 {
+		return 0, errors.New("too small, the least is 68")
+	}
+	return int(n), err
+}
+
+// parseGateway reads the address of a router.
+func parseGateway(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" || a.Is4In6() {
+		return netip.Addr{}, errors.New("not an address, or none")
+	}
+	if a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() {
+		return netip.Addr{}, errors.New("not the address of a router")
+	}
+	return a, nil
 }
 
 // checkInterfaceName applies the kernel's rule, dev_valid_name() in

@@ -66,19 +66,20 @@ func parseRate(s string) (uint64, error) {
 // counts IP packets: tbf counts their Ethernet header too, so for full ones it is
 // given a little more.
 //
-// The bucket holds two milliseconds' worth, but two packets at least: that is how
-// much a program can send in excess, once. The queue holds 25 milliseconds' worth,
-// or 32 packets.
+// The bucket holds ten milliseconds' worth, but two packets at least: that is how
+// much can be sent in excess, once, and how late a timer may be. The queue holds 25
+// milliseconds' worth, but at lower rates up to 150, and 64 kB at least: where TCP
+// begins with more than fits it may lose so much that it waits for 200 ms.
 func shape(h *netlink.Handle, index, mtu int, rate uint64) error {
 	const header, tick = 14, 64 // a tick of the packet scheduler is 64 ns (PSCHED_SHIFT)
 	frame := uint64(mtu + header)
 	bytes := max(rate*frame/uint64(mtu)/8, 1)
-	bucket := max(bytes*2/1000, 2*frame)
+	bucket := max(bytes/100, 2*frame)
 	qdisc := &netlink.Tbf{
 		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
 		Rate:       bytes,
 		Buffer:     uint32(min(bucket*1_000_000_000/bytes/tick, 1<<32-1)),
-		Limit:      uint32(min(bucket+max(bytes*25/1000, 32*frame), 1<<31)),
+		Limit:      uint32(min(bucket+max(bytes/40, min(bytes*15/100, 192<<10), 64<<10), 1<<31)),
 	}
 	err := h.QdiscAdd(qdisc)
 	if errors.Is(err, unix.ENOENT) {
@@ -88,10 +89,10 @@ func shape(h *netlink.Handle, index, mtu int, rate uint64) error {
 }
 
 // limit shapes both ends of a veth: that on the host by its name.
-func (b bandwidth) limit(host string, ns *netlink.Handle, eth0, mtu int) error {
+func (b bandwidth) limit(host string, ns *netlink.Handle, index int, n network) error {
 	if b.Up != 0 {
-		if err := shape(ns, eth0, mtu, b.Up); err != nil {
-			return fmt.Errorf("limit the bandwidth of %s: %w", contVeth, err)
+		if err := shape(ns, index, n.mtu, b.Up); err != nil {
+			return fmt.Errorf("limit the bandwidth of %s: %w", n.name, err)
 		}
 	}
 	if b.Down == 0 {
@@ -104,7 +105,7 @@ func (b bandwidth) limit(host string, ns *netlink.Handle, eth0, mtu int) error {
 	defer h.Close()
 	link, err := h.LinkByName(host)
 	if err == nil {
-		err = shape(h, link.Attrs().Index, mtu, b.Down)
+		err = shape(h, link.Attrs().Index, n.mtu, b.Down)
 	}
 	if err != nil {
 		return fmt.Errorf("limit the bandwidth of %s: %w", host, err)

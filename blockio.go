@@ -108,7 +108,7 @@ func deviceOf(name string) (uint64, error) {
 	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		return m.Major != int(unix.Major(st.Dev)) || m.Minor != int(unix.Minor(st.Dev)), false
 	})
-	if err != nil || len(mounts) == 0 || unix.Stat(mounts[0].Source, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
+	if err != nil || len(mounts) == 0 || !filepath.IsAbs(mounts[0].Source) || unix.Stat(mounts[0].Source, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return 0, errors.New("not a block device, nor on a file system that lies on one")
 	}
 	return st.Rdev, nil

@@ -208,6 +208,7 @@ func sysctls(opts options, h host) map[string]string {
 				"net.ipv6.conf.default.accept_ra":        "0",
 				"net.ipv6.conf.default.accept_redirects": "0",
 				"net.ipv6.conf.default.autoconf":         "0",
+				"net.ipv6.conf.default.addr_gen_mode":    "1", // no link-local one
 			}
 		}
 	}

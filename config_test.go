@@ -255,6 +255,84 @@ func TestConfigCgroup(t *testing.T) {
 	}
 }
 
+// Each limit is in the fields of its own and in no others.
+func TestConfigLimits(t *testing.T) {
+	const size, soft = 128 << 20, 64 << 20
+	both := func(v1, v2 cgroups.Resources) map[bool]cgroups.Resources {
+		return map[bool]cgroups.Resources{false: v1, true: v2}
+	}
+	same := func(r cgroups.Resources) map[bool]cgroups.Resources { return both(r, r) }
+	tests := []struct {
+		name   string
+		change func(*options)
+		want   map[bool]cgroups.Resources // v2 or not; without Devices and PidsLimit
+	}{
+		{"quota", func(o *options) { o.cpuQuota = 150000 }, same(cgroups.Resources{CpuQuota: 150000, CpuPeriod: 100000})},
+		{"least quota", func(o *options) { o.cpuQuota = 1000 }, same(cgroups.Resources{CpuQuota: 1000, CpuPeriod: 100000})},
+		{"weight", func(o *options) { o.cpuWeight = 50 }, both(cgroups.Resources{CpuShares: 512}, cgroups.Resources{CpuWeight: 50})},
+		{"everybody's weight", func(o *options) { o.cpuWeight = 100 }, both(cgroups.Resources{CpuShares: 1024}, cgroups.Resources{CpuWeight: 100})},
+		{"least weight", func(o *options) { o.cpuWeight = 1 }, both(cgroups.Resources{CpuShares: 10}, cgroups.Resources{CpuWeight: 1})},
+		{"most weight", func(o *options) { o.cpuWeight = 10000 }, both(cgroups.Resources{CpuShares: 102400}, cgroups.Resources{CpuWeight: 10000})},
+		{"soft limit", func(o *options) { o.memorySoft = soft },
+			both(cgroups.Resources{MemoryReservation: soft}, cgroups.Resources{Unified: map[string]string{"memory.high": "67108864"}})},
+		{"soft and hard limit", func(o *options) { o.memory, o.memorySoft = size, soft },
+			both(cgroups.Resources{Memory: size, MemorySwap: size, MemoryReservation: soft},
+				cgroups.Resources{Memory: size, MemorySwap: size, Unified: map[string]string{"memory.oom.group": "1", "memory.high": "67108864"}})},
+		// Times, limits of each process and of the network are not the cgroup's.
+		{"others", func(o *options) {
+			o.wall, o.cpuTime, o.rlimits, o.bandwidth = 1, 1, []rlimit{{"as", 1, 1}}, bandwidth{1, 1}
+		}, same(cgroups.Resources{})},
+	}
+	for _, test := range tests {
+		for v2, want := range test.want {
+			h := host{cgroup: v1Cgroups(true)}
+			if v2 {
+				h.cgroup = cgroupHost{v2: true, swapLimit: true, pidsLimit: true, parent: "/sys/fs/cgroup/a"}
+			}
+			got := *cgroupConfig("0a1b2c3d", defaults(test.change), h).Resources
+			got.Devices, got.PidsLimit = nil, nil
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s, v2 %v:\n got %+v\nwant %+v", test.name, v2, got, want)
+			}
+		}
+	}
+}
+
+func TestConfigPidsLimit(t *testing.T) {
+	for _, test := range []struct {
+		asked      int64
+		controller bool
+		want       int64
+	}{{0, true, 4096}, {1, true, 1}, {4194304, true, 4194304}, {0, false, 0}, {7, false, 0}} {
+		for _, v2 := range []bool{false, true} {
+			opts := defaults(func(o *options) { o.pids = test.asked })
+			got := cgroupConfig("0a1b2c3d", opts, host{cgroup: cgroupHost{v2: v2, pidsLimit: test.controller}}).PidsLimit
+			if (got != nil) != test.controller || got != nil && *got != test.want {
+				t.Errorf("%+v, v2 %v: %v", test, v2, got)
+			}
+		}
+	}
+}
+
+// The resolved devices count, not those that were asked for.
+func TestConfigIO(t *testing.T) {
+	opts := defaults(func(o *options) { o.io = []ioLimit{{device: "/dev/sda1", rbps: 9}} })
+	want := cgroups.Resources{
+		BlkioThrottleReadBpsDevice:   []*cgroups.ThrottleDevice{cgroups.NewThrottleDevice(8, 0, 1)},
+		BlkioThrottleWriteBpsDevice:  []*cgroups.ThrottleDevice{cgroups.NewThrottleDevice(8, 16, 2)},
+		BlkioThrottleReadIOPSDevice:  []*cgroups.ThrottleDevice{cgroups.NewThrottleDevice(8, 16, 3)},
+		BlkioThrottleWriteIOPSDevice: []*cgroups.ThrottleDevice{cgroups.NewThrottleDevice(8, 0, 4), cgroups.NewThrottleDevice(8, 16, 5)},
+	}
+	for _, cgroup := range []cgroupHost{v1Cgroups(true), {v2: true, swapLimit: true, pidsLimit: true, parent: "/sys/fs/cgroup/a"}} {
+		h := host{cgroup: cgroup, io: []ioLimit{{rbps: 1, wiops: 4, number: unix.Mkdev(8, 0)}, {wbps: 2, riops: 3, wiops: 5, number: unix.Mkdev(8, 16)}}}
+		got := *cgroupConfig("0a1b2c3d", opts, h).Resources
+		got.Devices, got.PidsLimit = nil, nil
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("v2 %v:\n got %+v\nwant %+v", cgroup.v2, got, want)
+		}
+	}
+}
+
 func TestConfigSysctls(t *testing.T) {
 	off := map[string]string{"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 	quiet := map[string]string{
@@ -262,6 +340,7 @@ func TestConfigSysctls(t *testing.T) {
 		"net.ipv6.conf.default.accept_ra":        "0",
 		"net.ipv6.conf.default.accept_redirects": "0",
 		"net.ipv6.conf.default.autoconf":         "0",
+		"net.ipv6.conf.default.addr_gen_mode":    "1",
 	}
 	tests := []struct {
 		name    string

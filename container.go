@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,19 +44,22 @@ type container struct {
 	early   *pid1Report           // read before its time, for wait
 	pidfd   atomic.Int32          // of the init, once started; else -1
 
-	sigs     *signals
-	terminal *terminal      // of the program; nil: none
-	lent     []lentTerminal // the caller's that it has
-	resumed  time.Time      // when contain was last, after a stop
-	oom      *os.File       // v1: readable when the kernel is about to kill; else nil
-	asked    atomic.Int64   // when the program was last asked to end, Unix nanoseconds
-	unread   chan struct{}  // closed when what the program has printed is not to be waited for
-	leave    sync.Once
-	ended    atomic.Bool  // init was waited for
-	broken   atomic.Value // the error, if a goroutine has panicked
-	parallel int          // how many CPUs the program can use at a time
-	expired  atomic.Pointer[expiry]
-	netns    *netns.NsHandle // kept for networkUse; or nil
+	sigs      *signals
+	terminal  *terminal      // of the program; nil: none
+	lent      []lentTerminal // the caller's that it has
+	resumed   time.Time      // when contain was last, after a stop
+	oom       *os.File       // v1: readable when the kernel is about to kill; else nil
+	asked     atomic.Int64   // when the program was last asked to end, Unix nanoseconds
+	unread    chan struct{}  // closed when what the program has printed is not to be waited for
+	leave     sync.Once
+	ended     atomic.Bool  // init was waited for
+	broken    atomic.Value // the error, if a goroutine has panicked
+	parallel  int          // how many CPUs the program can use at a time
+	expired   atomic.Pointer[expiry]
+	usage     *os.File        // what says how much CPU time was used, if that is limited; else nil
+	usageUnit time.Duration   // of that
+	netns     *netns.NsHandle // kept for networkUse; or nil
+	question  *question       // to be read before the program gets its addresses; or nil
 
 	reported  bool // what the cgroup says is wanted
 	applied   map[string]string
@@ -137,9 +141,12 @@ func parallel(opts options, h host) int {
 	return n
 }
 
-// rlimitsOf returns the limits to set: at first how many signals may be queued,
-// which the kernel counts by user, together with the host's root.
+// rlimitsOf returns the limits to set: also of how many signals may be queued, which
+// the kernel counts by user, together with the host's root.
 func rlimitsOf(opts options, h host) []rlimit {
+	if slices.ContainsFunc(opts.rlimits, func(l rlimit) bool { return l.name == "sigpending" }) {
+		return opts.rlimits
+	}
 	pending := min(sigPending, h.pendingHard)
 	return append([]rlimit{{"sigpending", pending, pending}}, opts.rlimits...)
 }
@@ -394,6 +401,11 @@ func (c *container) exec(sigs *signals) error {
 	if c.reported {
 		c.applied = readLimits(c.cgroup)
 	}
+	if c.limits.cpuTime != 0 {
+		if c.usage, c.usageUnit, err = openUsage(c.cgroup); err != nil {
+			return fmt.Errorf("watch the CPU time: %w", err)
+		}
+	}
 	if err := c.fault(); err != nil {
 		return err
 	}
@@ -413,10 +425,15 @@ func (c *container) wait() (status, error) {
 	if err != nil {
 		return statusOf(err), err
 	}
-	expiry := c.expiry()
-	c.endedAt = time.Now()
+	var expiry *expiry
+	if reported { // else it runs on: as PID 1, or is being killed with that
+		expiry, c.endedAt = c.expiry(), time.Now()
+	}
 	state, err := c.process.Wait()
 	c.ended.Store(true)
+	if !reported {
+		expiry, c.endedAt = c.expiry(), time.Now()
+	}
 	c.terminal.drain(c.wasAsked, c.unread)
 	if state == nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)

@@ -61,6 +61,15 @@ func (c *container) keepTime() {
 	}
 }
 
+// wallTimeLeft is how long the program may still run, if that is limited and it has
+// not been told to end for it.
+func (c *container) wallTimeLeft() (time.Duration, bool) {
+	if c.limits.wall == 0 || c.expired.Load() != nil {
+		return 0, false
+	}
+	return max(c.limits.wall-time.Since(c.startedAt), 0), true
+}
+
 // expire ends the program for e, unless it has ended already.
 func (c *container) expire(e *expiry) {
 	if !c.expired.CompareAndSwap(nil, e) {

@@ -104,9 +104,10 @@ func (m *cgroup1) figures() figures {
 	if f.Throttled != nil {
 		*f.Throttled /= 1000
 	}
-	size, err1 := os.ReadFile(filepath.Join(m.Path("blkio"), "blkio.throttle.io_service_bytes_recursive"))
-	count, err2 := os.ReadFile(filepath.Join(m.Path("blkio"), "blkio.throttle.io_serviced_recursive"))
-	if err1 == nil && err2 == nil {
+	dir := m.Path("blkio")
+	size, err1 := os.ReadFile(filepath.Join(dir, "blkio.throttle.io_service_bytes_recursive"))
+	count, err2 := os.ReadFile(filepath.Join(dir, "blkio.throttle.io_serviced_recursive"))
+	if dir != "" && err1 == nil && err2 == nil {
 		f.IO = new(ioBytes)
 		f.IO.ReadBytes, f.IO.WriteBytes = sumBlkio(string(size))
 		f.IO.Reads, f.IO.Writes = sumBlkio(string(count))
@@ -148,6 +149,17 @@ func (m *cgroup1) cpuTimes() (user, system *uint64) {
 	u := uint64(float64(total) * part)
 	s := total - u
 	return &u, &s
+}
+
+// openUsage opens what says how much CPU time the processes of a cgroup have used,
+// at the start of the file, in the unit that it returns.
+func openUsage(m cgroups.Manager) (*os.File, time.Duration, error) {
+	if g, ok := m.(*cgroup2); ok {
+		f, err := os.Open(filepath.Join(g.dir, "cpu.stat"))
+		return f, time.Microsecond, err
+	}
+	f, err := os.Open(filepath.Join(m.Path("cpuacct"), "cpuacct.usage"))
+	return f, time.Nanosecond, err
 }
 
 // cpuTimeUsed is the CPU time that the processes of a cgroup have used so far.

@@ -62,6 +62,9 @@ func checkHost(opts options) (h host, err error) {
 		if h.bridge, err = findBridge(opts.bridge, opts.address); err != nil {
 			return h, err
 		}
+		if err := checkHostAddresses(opts.address); err != nil {
+			return h, err
+		}
 	}
 	if err := h.readCaller(opts); err != nil {
 		return h, err

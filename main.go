@@ -21,7 +21,7 @@
 //
 //	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go)
 //	     -> host.go (rootfs.go program.go cgroup.go blockio.go network.go) -> config.go
-//	     -> container.go (manager.go pid1.go seccomp.go) + network.go (bandwidth.go)
+//	     -> container.go (manager.go pid1.go seccomp.go) + network.go (claim.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main
 
@@ -71,6 +71,12 @@ within the given limits, and end as it ended. Must be run as root.
                          (default docker0)
   -network-bandwidth RATE
                          of eth0, such as 10mbit, or 10mbit/down:1mbit/up
+  -gateway ADDRESS       default route, may be repeated; or none (default: the
+                         bridge's address, if that is in the program's network)
+  -network-name NAME     of the interface instead of eth0
+  -network-mac MAC       its hardware address
+  -network-mtu N         its MTU (default: the bridge's)
+  -check-address=false   do not ask the segment whether somebody has the address
   -timeout TIME          such as 30s or 1.5h: then SIGTERM, after the grace SIGKILL,
                          and status 124
   -cpu-time TIME         the same for the CPU time of all its processes together
@@ -104,6 +110,7 @@ func init() {
 func main() {
 	st, err := run(os.Args[1:], os.Stdout)
 	if err != nil {
+		letDie()
 		report(os.Stderr, err)
 	}
 	st.end()
@@ -164,6 +171,12 @@ func runProgram(opts options, rec *record) (st status, err error) {
 	}
 	defer h.rootfs.close()
 	rec.Stage = stageSetup
+	claim, question, err := h.reserve(opts)
+	if err != nil {
+		return statusOf(err), err
+	}
+	defer claim.release()
+	defer question.close()
 	c, err := createContainer(opts, h)
 	if err != nil {
 		return statusOf(err), err
@@ -172,6 +185,7 @@ func runProgram(opts options, rec *record) (st status, err error) {
 		rec.look(c)
 		err = then(err, c.destroy())
 	}()
+	c.question = question
 	sigs.collect(c)
 	if sig, err := c.setUp(opts, h, sigs); sig != 0 {
 		return status{signal: sig, cause: causeSignal}, nil
@@ -200,7 +214,10 @@ func (c *container) setUp(opts options, h host, sigs *signals) (unix.Signal, err
 		return sig, nil
 	}
 	if err == nil {
-		err = c.connect(opts.address, h.bridge)
+		sig, err = c.connect(opts.network, h.bridge, sigs)
+	}
+	if sig != 0 {
+		return sig, nil
 	}
 	if err == nil && h.tty.replace != 0 {
 		err = c.openTerminal(h.tty)

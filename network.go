@@ -14,20 +14,20 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
-
-// contVeth is the name of the program's interface.
-const contVeth = "eth0"
 
 // bridge is a bridge of contain's own network namespace.
 type bridge struct {
 	name    string
 	index   int
 	mtu     int
+	mac     net.HardwareAddr
 	address []netip.Prefix // none of them link-local
 }
 
@@ -47,7 +47,7 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 	case link.Attrs().Flags&net.FlagUp == 0:
 		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), fmt.Sprintf("ip link set %s up", name))
 	}
-	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU}
+	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU, mac: link.Attrs().HardwareAddr}
 	found, err := netlink.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
 		return bridge{}, fmt.Errorf("-bridge %s: read its addresses: %w", quoted(name), err)
@@ -132,55 +132,98 @@ func (b bridge) gateway(a netip.Prefix) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// connect gives the started container its eth0, if it is to have one. It runs
-// in contain's namespace.
-func (c *container) connect(addresses []netip.Prefix, b bridge) error {
-	if len(addresses) == 0 {
-		return nil
+// checkHostAddresses reports an address that this host has itself, on any interface.
+func checkHostAddresses(addresses []netip.Prefix) error {
+	found, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("read this host's addresses: %w", err)
+	}
+	for _, own := range found {
+		prefix, ok := toPrefix(own.IPNet)
+		for _, a := range addresses {
+			if !ok || prefix.Addr() != a.Addr() {
+				continue
+			}
+			where := "this host"
+			if link, err := netlink.LinkByIndex(own.LinkIndex); err == nil {
+				where = quoted(link.Attrs().Name) + " of this host"
+			}
+			return fmt.Errorf("-network-address %s: is an address of %s", quoted(a.String()), where)
+		}
+	}
+	return nil
+}
+
+// connect gives the started container its interface, if it is to have one. It runs
+// in contain's namespace. It may wait for the bridge; if it returns a signal, that
+// came meanwhile, to end contain.
+func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, error) {
+	if len(n.address) == 0 {
+		return 0, nil
+	}
+	err := c.question.check()
+	c.question.close()
+	if err != nil {
+		return 0, err
 	}
 	pid, err := c.process.Pid()
 	if err != nil {
-		return fmt.Errorf("connect the network: %w", err)
+		return 0, fmt.Errorf("connect the network: %w", err)
 	}
 	ns, err := netns.GetFromPath(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
-		return fmt.Errorf("open the network namespace: %w", reason(err))
+		return 0, fmt.Errorf("open the network namespace: %w", reason(err))
 	}
 	if c.reported {
 		c.netns = &ns
 	} else {
 		defer ns.Close()
 	}
-	if err := createVeth(c.id, b, ns); err != nil {
-		return err
+	if n.mtu == 0 {
+		n.mtu = b.mtu
 	}
-	return c.configureVeth(addresses, b, ns)
+	if n.mac == nil {
+		n.mac = mac(c.id)
+	}
+	index, err := createVeth(c.id, n, b, ns)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.configureVeth(n, b, ns); err != nil {
+		return 0, err
+	}
+	return c.awaitForwarding(index, b, sigs)
 }
 
 // createVeth makes the pair: the host end as a port of the bridge, in contain's
 // namespace, the other directly in ns, so that its name and address are never
-// seen outside. It undoes itself when it fails.
-func createVeth(id string, b bridge, ns netns.NsHandle) error {
+// seen outside. It returns the index of the host end, and undoes itself when it
+// fails.
+func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) {
 	hostVeth := hostVethOf(id)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = hostVeth
-	attrs.MTU = b.mtu
+	attrs.MTU = n.mtu
 	attrs.Flags = net.FlagUp
 	attrs.HardwareAddr = hostMAC
 	link := &netlink.Veth{
 		LinkAttrs:        attrs,
-		PeerName:         contVeth,
-		PeerHardwareAddr: mac(id),
+		PeerName:         n.name,
+		PeerHardwareAddr: n.mac,
 		PeerNamespace:    netlink.NsFd(ns),
 	}
 	if err := netlink.LinkAdd(link); err != nil {
-		return fmt.Errorf("make veth %s: %w", hostVeth, err)
+		return 0, fmt.Errorf("make veth %s: %w", hostVeth, err)
 	}
-	if err := netlink.LinkSetMasterByIndex(link, b.index); err != nil {
+	err := netlink.LinkSetMasterByIndex(link, b.index)
+	if errors.Is(err, unix.EXFULL) {
+		err = errors.New("it has no free port (1023 are the most)")
+	}
+	if err != nil {
 		err = fmt.Errorf("attach veth %s to bridge %s: %w", hostVeth, b.name, err)
-		return then(err, netlink.LinkDel(link))
+		return 0, then(err, netlink.LinkDel(link))
 	}
-	return nil
+	return link.Index, nil
 }
 
 func hostVethOf(id string) string { return "ctn" + id }
@@ -206,51 +249,128 @@ func (c *container) networkUse() *netUse {
 // neighbours would lose the gateway. Ports may share an address (br_fdb.c).
 var hostMAC = net.HardwareAddr{0xfe, 0x63, 0, 0, 0, 1}
 
+// contMAC is how the hardware address of a program's interface begins.
+var contMAC = [2]byte{0x02, 0x63} // 0x63: c, for contain
+
 // mac returns the hardware address of the program's end, unicast and locally
 // administered (IEEE 802: bit 1 of the first byte set, bit 0 clear), from id.
 func mac(id string) net.HardwareAddr {
 	var b [4]byte
 	hex.Decode(b[:], []byte(id))
-	return net.HardwareAddr{0x02, 0x63, b[0], b[1], b[2], b[3]} // 0x63: c, for contain
+	return net.HardwareAddr{contMAC[0], contMAC[1], b[0], b[1], b[2], b[3]}
 }
 
-// configureVeth sets up eth0 inside ns: addresses, link, default routes. The
-// IPv6 addresses skip duplicate address detection, or they would stay unusable
-// for a second or two after the program has started.
-func (c *container) configureVeth(addresses []netip.Prefix, b bridge, ns netns.NsHandle) error {
+// configureVeth sets up the program's interface inside ns: addresses, link, default
+// routes. The IPv6 addresses skip duplicate address detection, or they would stay
+// unusable for a second or two after the program has started.
+func (c *container) configureVeth(n network, b bridge, ns netns.NsHandle) error {
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink in the network namespace: %w", err)
 	}
 	defer h.Close()
-	link, err := h.LinkByName(contVeth)
+	link, err := h.LinkByName(n.name)
 	if err != nil {
-		return fmt.Errorf("find %s: %w", contVeth, err)
+		return fmt.Errorf("find %s: %w", n.name, err)
 	}
-	for _, a := range addresses {
+	for _, a := range n.address {
 		addr := &netlink.Addr{IPNet: toIPNet(a)}
 		if a.Addr().Is6() {
 			addr.Flags = unix.IFA_F_NODAD
 		}
 		if err := h.AddrAdd(link, addr); err != nil && !errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("give %s the address %s: %w", contVeth, a, err)
+			return fmt.Errorf("give %s the address %s: %w", n.name, a, err)
 		}
 	}
 	if err := h.LinkSetUp(link); err != nil {
-		return fmt.Errorf("set %s up: %w", contVeth, err)
+		return fmt.Errorf("set %s up: %w", n.name, err)
 	}
-	if err := c.limits.bandwidth.limit(hostVethOf(c.id), h, link.Attrs().Index, b.mtu); err != nil {
+	if err := c.limits.bandwidth.limit(hostVethOf(c.id), h, link.Attrs().Index, n); err != nil {
 		return err
 	}
-	routed := map[bool]bool{}
-	for _, a := range addresses {
-		gateway, ok := b.gateway(a)
-		if !ok || routed[a.Addr().Is4()] {
-			continue
-		}
-		routed[a.Addr().Is4()] = true
+	for _, gateway := range n.routes(b) {
 		if err := h.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
 			return fmt.Errorf("add the default route via %s: %w", gateway, err)
+		}
+	}
+	return nil
+}
+
+// routes returns the gateways of the default routes, one of a family at most.
+func (n network) routes(b bridge) (gateways []netip.Addr) {
+	if n.noRoute || len(n.gateways) > 0 {
+		return n.gateways
+	}
+	routed := map[bool]bool{}
+	for _, a := range n.address {
+		if gateway, ok := b.gateway(a); ok && !routed[a.Addr().Is4()] {
+			routed[a.Addr().Is4()] = true
+			gateways = append(gateways, gateway)
+		}
+	}
+	return gateways
+}
+
+// awaitForwarding waits until the bridge passes on what comes from its port: the
+// carrier is there, and with the spanning tree protocol it has listened and learned,
+// for twice the forward delay (30 seconds by default, a minute at most).
+func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Signal, error) {
+	began, told := time.Now(), false
+	for {
+		state, err := portState(port)
+		switch waited := time.Since(began); {
+		case err != nil:
+			return 0, fmt.Errorf("read the state of the bridge's port: %w", err)
+		case state == portForwarding:
+			return 0, nil
+		case waited > bridgeForwards:
+			return 0, fmt.Errorf("bridge %s does not forward for its port %s, after %s", b.name, hostVethOf(c.id), bridgeForwards)
+		case waited > bridgeIsSlow && !told:
+			told = true
+			fmt.Fprintf(os.Stderr, "contain: waiting for bridge %s to forward (spanning tree protocol?)\n", b.name)
+		case told:
+			if sig, ends := sigs.soon(); ends {
+				return sig, nil
+			}
+		default:
+			time.Sleep(portChanges)
+		}
+	}
+}
+
+const portForwarding = 3 // BR_STATE_FORWARDING, linux/if_bridge.h
+
+// portState returns the state of a bridge's port.
+func portState(index int) (state byte, err error) {
+	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	message := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	message.Index = int32(index)
+	request.AddData(message)
+	replies, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return 0, err
+	}
+	for _, reply := range replies {
+		data := reply[message.Len():]
+		for _, kind := range []uint16{unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_STATE} {
+			data = attribute(data, kind)
+		}
+		if len(data) == 1 {
+			return data[0], nil
+		}
+	}
+	return 0, errors.New("the kernel does not tell it")
+}
+
+// attribute returns the contents of a netlink attribute among others, or nil.
+func attribute(data []byte, kind uint16) []byte {
+	list, err := nl.ParseRouteAttr(data)
+	if err != nil {
+		return nil
+	}
+	for _, a := range list {
+		if a.Attr.Type&nl.NLA_TYPE_MASK == kind {
+			return a.Value
 		}
 	}
 	return nil

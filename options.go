@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -16,8 +17,7 @@ import (
 type options struct {
 	rootfs string // -chroot, as given
 	limits
-	address  []netip.Prefix // of eth0; none: loopback only
-	bridge   string
+	network
 	stateDir string
 	tty      string   // auto, always or never
 	report   string   // where to: fd:N, or a file; "": nowhere
@@ -45,6 +45,7 @@ func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 	}
 	fs.StringVar(&opts.bridge, "bridge", "docker0", "")
 	fs.StringVar(&opts.stateDir, "state-dir", "/run/contain", "")
+	fs.BoolVar(&opts.ask, "check-address", true, "")
 	fs.StringVar(&opts.tty, "tty", "auto", "")
 	fs.StringVar(&opts.report, "report", "", "")
 	fs.BoolVar(&opts.init, "init", true, "")
@@ -65,7 +66,7 @@ var textFlags = []textFlag{
 	{name: "memory-soft-limit", parse: into(parseMemory, func(o *options) *int64 { return &o.memorySoft })},
 	{name: "virtual-memory-limit", parse: func(o *options, s string) error {
 		size, err := parseMemory(s)
-		o.rlimits = append(o.rlimits, rlimit{"as", uint64(size), uint64(size)})
+		o.addRlimit(rlimit{"as", uint64(size), uint64(size)})
 		return err
 	}},
 	{name: "cpu-core-ids", alias: "cpu-coreids", parse: into(parseCPUs, func(o *options) *cpuSet { return &o.cpus })},
@@ -74,7 +75,7 @@ var textFlags = []textFlag{
 	{name: "pids-limit", parse: into(parseTasks, func(o *options) *int64 { return &o.pids })},
 	{name: "ulimit", adds: true, parse: func(o *options, s string) error {
 		l, err := parseRlimit(s)
-		o.rlimits = append(o.rlimits, l)
+		o.addRlimit(l)
 		return err
 	}},
 	{name: "io-max", adds: true, parse: func(o *options, s string) error {
@@ -91,6 +92,30 @@ var textFlags = []textFlag{
 		o.address = append(o.address, prefix)
 		return err
 	}},
+	{name: "network-name", parse: into(func(s string) (string, error) { return s, checkProgramInterface(s) }, func(o *options) *string { return &o.name })},
+	{name: "network-mac", parse: into(parseMAC, func(o *options) *net.HardwareAddr { return &o.mac })},
+	{name: "network-mtu", parse: into(parseMTU, func(o *options) *int { return &o.mtu })},
+	{name: "gateway", adds: true, parse: func(o *options, s string) error {
+		if s == "none" {
+			o.noRoute = true
+			return nil
+		}
+		a, err := parseGateway(s)
+		o.gateways = append(o.gateways, a)
+		return err
+	}},
+}
+
+// network is what the program sees of the network.
+type network struct {
+	address  []netip.Prefix // of its interface; none: loopback only
+	bridge   string
+	ask      bool // the segment, whether somebody has an address already
+	gateways []netip.Addr
+	noRoute  bool             // no default route, also not via the bridge
+	mac      net.HardwareAddr // nil: derived from the id
+	mtu      int              // 0: the bridge's
+	name     string           // of the interface
 }
 
 // into makes a textFlag's parse of a parser and the field that it is for.
@@ -117,7 +142,7 @@ func (v *textValue) Set(s string) error {
 // parseOptions reads the arguments after contain's own name. It returns
 // flag.ErrHelp for -h.
 func parseOptions(args []string) (options, error) {
-	opts := options{limits: limits{grace: grace}}
+	opts := options{limits: limits{grace: grace}, network: network{name: defaultInterface}}
 	text := flagTexts{}
 	// The problem statement this tool answers writes `contain chroot DIR`.
 	if len(args) > 0 && args[0] == "chroot" {
@@ -183,13 +208,41 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return fmt.Errorf("-tty %s: not auto, always or never", quoted(o.tty))
 	case o.memory != 0 && o.memorySoft > o.memory:
 		return errors.New("-memory-soft-limit is above -memory-limit")
-	case o.bandwidth != bandwidth{} && len(o.address) == 0:
-		return errors.New("-network-bandwidth needs -network-address")
 	case len(o.argv) == 0:
 		return withHint(errors.New("no program given"), usageHint)
 	}
 	if err := checkInterfaceName(o.bridge); err != nil {
 		return fmt.Errorf("-bridge %s: %w", quoted(o.bridge), err)
+	}
+	for _, name := range []string{"network-bandwidth", "network-name", "network-mac", "network-mtu", "gateway"} {
+		if given[name] && len(o.address) == 0 {
+			return fmt.Errorf("-%s needs -network-address", name)
+		}
+	}
+	return o.checkGateways()
+}
+
+// checkGateways reports a gateway that the program could not reach.
+func (n *network) checkGateways() error {
+	if n.noRoute && len(n.gateways) > 0 {
+		return errors.New("-gateway none and another -gateway exclude each other")
+	}
+	seen := map[bool]bool{}
+	for _, g := range n.gateways {
+		within := false
+		for _, a := range n.address {
+			within = within || a.Contains(g)
+			if a.Addr() == g {
+				return fmt.Errorf("-gateway %s: is the program's own address", quoted(g.String()))
+			}
+		}
+		switch {
+		case !within:
+			return fmt.Errorf("-gateway %s: in no network of a -network-address", quoted(g.String()))
+		case seen[g.Is4()]:
+			return fmt.Errorf("-gateway %s: a second one of its family", quoted(g.String()))
+		}
+		seen[g.Is4()] = true
 	}
 	return nil
 }

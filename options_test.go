@@ -12,7 +12,7 @@ import (
 
 // defaults are the options of `contain -chroot /r -- p`, changed by change.
 func defaults(change func(*options)) options {
-	opts := options{rootfs: "/r", bridge: "docker0", stateDir: "/run/contain", tty: "auto", init: true, argv: []string{"p"}, limits: limits{grace: 5 * time.Second}}
+	opts := options{rootfs: "/r", network: network{bridge: "docker0", name: "eth0", ask: true}, stateDir: "/run/contain", tty: "auto", init: true, argv: []string{"p"}, limits: limits{grace: 5 * time.Second}}
 	if change != nil {
 		change(&opts)
 	}
@@ -122,6 +122,110 @@ func TestParseOptions(t *testing.T) {
 				t.Errorf("parseOptions(%q)\n got %+v, %v\nwant %+v", test.args, got, err, want)
 			}
 		})
+	}
+}
+
+// The flags that set limits, each alone; of a repeated one the last counts, or each
+// adds.
+func TestParseOptionsLimits(t *testing.T) {
+	const none = ^uint64(0)
+	network := []string{"-network-address", "10.0.0.2/24"}
+	tests := []struct {
+		args   []string
+		change func(*options)
+	}{
+		{[]string{"-memory-soft-limit", "64M"}, func(o *options) { o.memorySoft = 64 << 20 }},
+		{[]string{"-memory-soft-limit", "bad", "-memory-soft-limit", "64M"}, func(o *options) { o.memorySoft = 64 << 20 }},
+		{[]string{"-memory-soft-limit", "64M", "-memory-limit", "64M"}, func(o *options) { o.memory, o.memorySoft = 64<<20, 64<<20 }},
+		{[]string{"-virtual-memory-limit", "1G"}, func(o *options) { o.rlimits = []rlimit{{"as", 1 << 30, 1 << 30}} }},
+		{[]string{"-virtual-memory-limit", "1G", "-virtual-memory-limit", "2G"}, func(o *options) { o.rlimits = []rlimit{{"as", 2 << 30, 2 << 30}} }},
+		{[]string{"-ulimit", "nofile=1:2", "-ulimit", "nproc=unlimited"}, func(o *options) { o.rlimits = []rlimit{{"nofile", 1, 2}, {"nproc", none, none}} }},
+		{[]string{"-ulimit", "as=2G", "-virtual-memory-limit", "1G"}, func(o *options) { // -ulimit is behind, and counts
+			o.rlimits = []rlimit{{"as", 2 << 30, 2 << 30}}
+		}},
+		{[]string{"-cpus", "1.5"}, func(o *options) { o.cpuQuota = 150000 }},
+		{[]string{"-cpus", "x", "-cpus", "0.01"}, func(o *options) { o.cpuQuota = 1000 }},
+		{[]string{"-cpu-weight", "50"}, func(o *options) { o.cpuWeight = 50 }},
+		{[]string{"-cpu-weight", "0", "-cpu-weight", "10000"}, func(o *options) { o.cpuWeight = 10000 }},
+		{[]string{"-pids-limit", "7"}, func(o *options) { o.pids = 7 }},
+		{[]string{"-pids-limit", "0", "-pids-limit", "4194304"}, func(o *options) { o.pids = 4194304 }},
+		{[]string{"-io-max", "8:0:rbps=1", "-io-max", "/a:wiops=2"}, func(o *options) { o.io = []ioLimit{{device: "8:0", rbps: 1}, {device: "/a", wiops: 2}} }},
+		{append([]string{"-network-bandwidth", "1mbit/up"}, network...), func(o *options) {
+			o.address, o.bandwidth = prefixes("10.0.0.2/24"), bandwidth{Up: 1_000_000}
+		}},
+		{append([]string{"-network-bandwidth", "1mbit/up", "-network-bandwidth", "2mbit/down"}, network...), func(o *options) {
+			o.address, o.bandwidth = prefixes("10.0.0.2/24"), bandwidth{Down: 2_000_000}
+		}},
+		{[]string{"-timeout", "1.5h"}, func(o *options) { o.wall = 90 * time.Minute }},
+		{[]string{"-timeout", "0", "-timeout", "1"}, func(o *options) { o.wall = time.Second }},
+		{[]string{"-cpu-time", "1ms"}, func(o *options) { o.cpuTime = time.Millisecond }},
+		{[]string{"-cpu-time", "x", "-cpu-time", "1d"}, func(o *options) { o.cpuTime = 24 * time.Hour }},
+		{[]string{"-grace", "0"}, func(o *options) { o.grace = 0 }},
+		{[]string{"-grace", "x", "-grace", "0.5ms"}, func(o *options) { o.grace = 500 * time.Microsecond }},
+		{[]string{"-report", "fd:3"}, func(o *options) { o.report = "fd:3" }},
+		{[]string{"-report", "fd:3", "-report", "/r.json"}, func(o *options) { o.report = "/r.json" }},
+		{[]string{"-report", "fd:3", "-report="}, nil},
+		{[]string{"-tty", "x", "-tty=never"}, func(o *options) { o.tty = "never" }},
+		{[]string{"-init=false"}, func(o *options) { o.init = false }},
+	}
+	for _, test := range tests {
+		args := append(append([]string{"-chroot", "/r"}, test.args...), "p")
+		got, err := parseOptions(args)
+		if want := defaults(test.change); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("parseOptions(%q)\n got %+v, %v\nwant %+v", args, got, err, want)
+		}
+	}
+}
+
+// Each flag's own parser is tested with it; here, that it is that flag's, and what
+// does not go together.
+func TestParseOptionsRefusesLimits(t *testing.T) {
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-memory-soft-limit", "0"}, `-memory-soft-limit "0": must be greater than zero (leave the flag out for no limit)`},
+		{[]string{"-memory-soft-limit", "1"}, `-memory-soft-limit "1": below one page of memory`},
+		{[]string{"-memory-soft-limit", "128M", "-memory-limit", "64M"}, "-memory-soft-limit is above -memory-limit"},
+		{[]string{"-memory-soft-limit", "67108865", "-memory-limit", "64M"}, "-memory-soft-limit is above -memory-limit"},
+		{[]string{"-virtual-memory-limit", "unlimited"}, `-virtual-memory-limit "unlimited": not a size, such as 128M`},
+		{[]string{"-virtual-memory-limit", "0"}, `-virtual-memory-limit "0": must be greater than zero (leave the flag out for no limit)`},
+		{[]string{"-ulimit", "x", "-ulimit", "nofile=1"}, `-ulimit "x": not NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024`},
+		{[]string{"-ulimit", "nofile=1", "-ulimit", "core=0"}, `-ulimit "core=0": core files are always off, see contain(8)`},
+		{[]string{"-ulimit", "nofile=2:1"}, `-ulimit "nofile=2:1": the soft limit is above the hard one`},
+		{[]string{"-cpus", "0"}, `-cpus "0": too small, the least is 0.01`},
+		{[]string{"-cpus", "1", "-cpus", ""}, `-cpus "": not a number of CPUs, such as 1.5`},
+		{[]string{"-cpu-weight", "0"}, `-cpu-weight "0": too small, the least is 1`},
+		{[]string{"-cpu-weight", "10001"}, `-cpu-weight "10001": too large, the most is 10000`},
+		{[]string{"-pids-limit", "0"}, `-pids-limit "0": too small, the least is 1`},
+		{[]string{"-pids-limit", "-1"}, `-pids-limit "-1": not a number of tasks, such as 100`},
+		{[]string{"-io-max", "/dev/sda"}, `-io-max "/dev/sda": not DEVICE:rbps=N,wbps=N,riops=N,wiops=N`},
+		{[]string{"-io-max", "8:0:x=1", "-io-max", "8:0:rbps=1"}, `-io-max "8:0:x=1": "x" is not rbps, wbps, riops or wiops`},
+		{[]string{"-network-bandwidth", "1mbit"}, "-network-bandwidth needs -network-address"},
+		{[]string{"-network-bandwidth", "1mbit/up"}, "-network-bandwidth needs -network-address"},
+		{[]string{"-network-bandwidth", "1"}, `-network-bandwidth "1": not a rate, such as 10mbit (units: bit, kbit, mbit, gbit)`},
+		{[]string{"-timeout", "0"}, `-timeout "0": too small, the least is 1ms (leave the flag out for no limit)`},
+		{[]string{"-timeout", ""}, `-timeout "": not a time, such as 30s (units: ms, s, m, h, d)`},
+		{[]string{"-cpu-time", "0.5ms"}, `-cpu-time "0.5ms": too small, the least is 1ms (leave the flag out for no limit)`},
+		{[]string{"-cpu-time", "1m30s"}, `-cpu-time "1m30s": not a time, such as 30s (units: ms, s, m, h, d)`},
+		{[]string{"-grace", "-1"}, `-grace "-1": not a time, such as 30s (units: ms, s, m, h, d)`},
+		{[]string{"-grace", "36501d"}, `-grace "36501d": too large`},
+		{[]string{"-tty", "yes"}, `-tty "yes": not auto, always or never`},
+		{[]string{"-timeout", digits1M}, `-timeout "` + digits1M[:200] + `"...: too large`},
+		// The first mistake, in the order of the usage text, is told.
+		{[]string{"-cpu-time", "x", "-timeout", "x", "-cpus", "x"}, `-cpus "x": not a number of CPUs, such as 1.5`},
+	}
+	for _, test := range tests {
+		args := append(append([]string{"-chroot", "/r"}, test.args...), "p")
+		if _, err := parseOptions(args); text(err) != test.want || hint(err) != "" {
+			t.Errorf("parseOptions(%.300q): %q, hint %q\nwant %q", args, text(err), hint(err), test.want)
+		}
+	}
+	for _, name := range []string{"memory-soft-limit", "virtual-memory-limit", "ulimit", "cpus", "cpu-weight", "pids-limit", "io-max", "network-bandwidth", "timeout", "grace", "cpu-time", "report", "tty"} {
+		want := "flag needs an argument: -" + name
+		if _, err := parseOptions([]string{"-chroot", "/r", "-" + name}); text(err) != want || hint(err) != usageHint {
+			t.Errorf("-%s alone: %v, want %s", name, err, want)
+		}
 	}
 }
 

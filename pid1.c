@@ -40,9 +40,8 @@
  *	7. passes each signal on, and reaps. A stop of the program is reported as
  *	   STOPPED, its going on as CONTINUED;
  *	8. when the program has ended, reports ENDED and ends, and the kernel kills
- *	   what is left. With a terminal it first kills that itself and lets go of the
- *	   terminal: the end of a session's leader hangs it up, and then what was
- *	   written last would be lost (tty_ldisc_hangup, drivers/tty/tty_ldisc.c).
+ *	   what is left. (The end of a session's leader hangs up no pseudo terminal,
+ *	   disassociate_ctty, drivers/tty/tty_jobctrl.c: what was written last stays.)
  *
  * With task.direct it becomes the program itself: steps 1 to 3 and 5b to 5f.
  */
@@ -329,17 +328,6 @@ HERE static int start_program(const struct task *t, int tty)
 	return 0;
 }
 
-/* release_terminal kills all other processes of the container and gives up the
- * terminal. */
-INLINE void release_terminal(int tty)
-{
-	sys(__NR_kill, -1, SIGKILL, 0, 0);
-	while (sys(__NR_wait4, -1, 0, 0, 0) > 0)
-		;
-	sys(__NR_ioctl, tty, TIOCNOTTY, 0, 0);
-	sys(__NR_close, tty, 0, 0, 0);
-}
-
 /* reap waits for all that have ended, and reports what happened to the program.
  * It tells whether that has ended. */
 HERE static int reap(int program, int tty)
@@ -356,8 +344,6 @@ HERE static int reap(int program, int tty)
 		} else if (WIFCONTINUED(status)) {
 			report(PID1_CONTINUED, 0);
 		} else {
-			if (tty >= 0)
-				release_terminal(tty);
 			report(PID1_ENDED, status);
 			return 1;
 		}

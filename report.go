@@ -100,7 +100,8 @@ func (r *record) open(to string) (err error) {
 // inherited returns the caller's descriptor of that number; the program does not
 // get it.
 func inherited(number string) (*os.File, error) {
-	fd, err := strconv.Atoi(number)
+	n, err := strconv.ParseInt(number, 10, 32)
+	fd := int(n)
 	if err != nil || !wholeNumber.MatchString(number) {
 		return nil, errors.New("not a descriptor, such as fd:3")
 	}

@@ -86,6 +86,12 @@ func (k rlimitKind) parse(s string) (uint64, error) {
 	return 0, errors.New("not a number, or unlimited")
 }
 
+// addRlimit adds a limit, instead of an earlier one of that name: of two, the first
+// may not allow the second.
+func (l *limits) addRlimit(r rlimit) {
+	l.rlimits = append(slices.DeleteFunc(l.rlimits, func(old rlimit) bool { return old.name == r.name }), r)
+}
+
 // String is the limit as the user writes it.
 func (l rlimit) String() string {
 	value := func(n uint64) string {

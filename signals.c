@@ -8,10 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int note_fd = -1;
@@ -31,6 +34,7 @@ static void note(int sig, siginfo_t *info, void *context)
 int note_signal(int sig, int fd)
 {
 	struct sigaction sa = {.sa_sigaction = note, .sa_flags = SA_RESTART | SA_ONSTACK | SA_SIGINFO};
+	sigfillset(&sa.sa_mask); /* awaitHandlers relies on it */
 	note_fd = fd;
 	return sigaction(sig, &sa, NULL);
 }
@@ -44,56 +48,110 @@ static int is_stopped(int stat)
 	return end && end[1] == ' ' && end[2] == 'T';
 }
 
-/* resume is the life of a child: once its parent has stopped it waits until there
- * is something to read from a descriptor, or its other end is closed, and resumes
- * the parent. That cannot do so itself. */
-static void resume(pid_t parent, int stat, struct pollfd *fds)
+/* used reads the CPU time from a cgroup's file: a number, or first "usage_usec". */
+static long long used(int file)
 {
+	char text[64] = "";
+	ssize_t n = pread(file, text, sizeof text - 1, 0);
+	return n > 0 ? atoll(text + strcspn(text, "0123456789")) : 0;
+}
+
+/* now is a clock in milliseconds. */
+static long long now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+/* left is how many milliseconds may pass until the next look, or -1. */
+static long long left(const struct stop *until, long long end)
+{
+	long long wall = until->wall < 0 ? -1 : end - now(), cpu = -1;
+	if (until->usage >= 0) {
+		cpu = (until->limit - used(until->usage)) / until->millisecond;
+		cpu = cpu <= 0 ? 0 : cpu / until->parallel + 1;
+	}
+	if (wall < 0 && until->wall >= 0)
+		wall = 0;
+	if (wall < 0 || (cpu >= 0 && cpu < wall))
+		wall = cpu;
+	return wall > 1000000 ? 1000000 : wall;
+}
+
+/* resume is the life of a child: once its parent has stopped it waits until it is
+ * to go on, and resumes it. That cannot do so itself. */
+static void resume(pid_t parent, int stat, const struct stop *until, long long end)
+{
+	struct pollfd fds[2] = {{.fd = until->report, .events = POLLIN}, {.fd = until->oom, .events = POLLIN}};
 	sigset_t all;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (getppid() == parent && !is_stopped(stat))
 		usleep(100);
-	while (poll(fds, 2, -1) < 0 && errno == EINTR)
-		;
+	for (long long wait = left(until, end); wait != 0; wait = left(until, end)) {
+		int n = poll(fds, 2, (int)wait);
+		if (n > 0 || (n < 0 && errno != EINTR))
+			break;
+	}
 	if (getppid() == parent)
 		sigqueue(parent, SIGCONT, (union sigval){.sival_int = RESUMED});
 	_exit(0);
 }
 
+static sigjmp_buf resumed;
+
+/* on_cont leaves stop_as, with 1 if the SIGCONT is not from resume. */
+static void on_cont(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	siglongjmp(resumed, info->si_code == SI_QUEUE && info->si_value.sival_int == RESUMED ? 2 : 1);
+}
+
 /* stop_as stops the process, or its whole process group, by sig, with the default
- * action of that, until it is resumed by its caller, or there is something to read
- * from report or, if that is not -1, from oom. If a SIGCONT is pending, if the
- * kernel does not let sig stop the process, or if no child can be made, it does
- * nothing.
+ * action of that, until it is resumed by its caller or as until says. It returns
+ * whether a SIGCONT has arrived that is not contain's own; one that comes before the
+ * stop prevents it. If the kernel does not let sig stop the process, or if no child
+ * can be made, it does nothing.
  *
  * It must be called on the main thread: PDEATHSIG is about the thread that forks,
  * and the kernel prefers that one for signals. All threads have sig and SIGCONT
- * blocked. So a SIGCONT that comes before the stop is seen to be pending here, but
- * for one within the system call: a stop discards it. */
-void stop_as(int sig, int group, int report, int oom)
+ * blocked. A stop discards a SIGCONT that is pending; so it is let in here, and cuts
+ * off what would follow: none is lost but one within the system call. */
+int stop_as(int sig, int group, const struct stop *until)
 {
-	struct pollfd fds[2] = {{.fd = report, .events = POLLIN}, {.fd = oom, .events = POLLIN}};
-	sigset_t one, pending;
+	long long end = now() + until->wall;
+	struct sigaction cont = {.sa_sigaction = on_cont, .sa_flags = SA_SIGINFO | SA_ONSTACK}, before;
+	sigset_t cont_set, one;
 	pid_t self = getpid();
+	volatile pid_t child = -1;
 	int stat = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 	if (stat < 0)
-		return;
-	pid_t child = fork();
-	if (child == 0)
-		resume(self, stat, fds);
-	close(stat);
-	if (child < 0)
-		return;
+		return 0;
+	sigemptyset(&cont_set);
+	sigaddset(&cont_set, SIGCONT);
 	sigemptyset(&one);
 	sigaddset(&one, sig);
-	pthread_sigmask(SIG_UNBLOCK, &one, NULL);
-	sigpending(&pending);
-	if (!sigismember(&pending, SIGCONT))
+	child = fork();
+	if (child == 0)
+		resume(self, stat, until, end);
+	sigaction(SIGCONT, &cont, &before);
+	int why = sigsetjmp(resumed, 1);
+	if (why == 0 && child > 0) {
+		pthread_sigmask(SIG_UNBLOCK, &cont_set, NULL);
+		pthread_sigmask(SIG_UNBLOCK, &one, NULL);
 		kill(group ? 0 : self, sig);
+	}
+	pthread_sigmask(SIG_BLOCK, &cont_set, NULL);
 	pthread_sigmask(SIG_BLOCK, &one, NULL);
-	kill(child, SIGKILL);
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
+	sigaction(SIGCONT, &before, NULL);
+	close(stat);
+	if (child > 0) {
+		kill(child, SIGKILL);
+		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	return why == 1;
 }

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -35,7 +37,8 @@ type signals struct {
 	caught chan os.Signal // some with toGroup added
 	later  []os.Signal    // taken from caught, for the program
 	fd     int            // the signalfd of most of them
-	notes  [2]*os.File    // a pipe for some, see signals.c
+	notes  [2]int         // a pipe for some, see signals.c
+	noting sync.Mutex     // held while what is read from it is kept
 
 	// Held while a SIGCONT is taken from fd, and while contain is stopped: so that
 	// none is on its way when it stops.
@@ -54,9 +57,9 @@ type signals struct {
 // real-time signals queued by the kernel, which os/signal would merge, and a
 // terminal's Ctrl-Z does not stop an init that has not left the process group yet.
 // But the runtime unblocks many in its threads (runtime.blockableSig): of these
-// some are noted in C, because os/signal does not say who has sent them, or has no
-// hold of them: SIGPROF ends in the profiler (runtime.sighandler), 34 is left to C
-// libraries (runtime/sigtab_linux_generic.go).
+// most are noted in C, because os/signal does not say who has sent them, nor when it
+// has them all, or has no hold of them: SIGPROF ends in the profiler
+// (runtime.sighandler), 34 is left to C libraries (runtime/sigtab_linux_generic.go).
 //
 // The buffer is larger than any caller's burst: what does not fit is dropped, as
 // the kernel drops what exceeds RLIMIT_SIGPENDING.
@@ -75,11 +78,11 @@ func catchSignals() (*signals, error) {
 			continue
 		}
 		switch sig {
-		case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPROF, sigRTMin:
+		case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGTERM,
+			unix.SIGSTKFLT, unix.SIGSYS, unix.SIGPROF, sigRTMin:
 			noted = append(noted, sig)
-		case unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV,
-			unix.SIGTERM, unix.SIGSTKFLT, unix.SIGSYS:
-			runtimes = append(runtimes, sig)
+		case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV:
+			runtimes = append(runtimes, sig) // it needs them for itself
 		default:
 			set.Val[0] |= 1 << (sig - 1)
 		}
@@ -89,13 +92,16 @@ func catchSignals() (*signals, error) {
 	}
 	var err error
 	if s.fd, err = unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
-		s.notes[0], s.notes[1], err = os.Pipe()
+		err = unix.Pipe2(s.notes[:], unix.O_CLOEXEC)
+	}
+	if err == nil {
+		err = unix.SetNonblock(s.notes[0], true)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("catch signals: %w", err)
 	}
 	for _, sig := range noted {
-		C.note_signal(C.int(sig), C.int(s.notes[1].Fd()))
+		C.note_signal(C.int(sig), C.int(s.notes[1]))
 	}
 	return s, nil
 }
@@ -116,10 +122,22 @@ func (s *signals) keep(sig unix.Signal) (kept bool) {
 	}
 }
 
+// readNotes reads the pipe of signals.c.
 func (s *signals) readNotes() {
+	notes := []unix.PollFd{{Fd: int32(s.notes[0]), Events: unix.POLLIN}}
+	for {
+		_, _ = unix.Poll(notes, -1)
+		s.takeNotes()
+	}
+}
+
+// takeNotes keeps what has been noted.
+func (s *signals) takeNotes() {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	var b [1]byte
 	for {
-		if n, err := s.notes[0].Read(b[:]); n != 1 || err != nil {
+		if n, err := unix.Read(s.notes[0], b[:]); n != 1 || err != nil {
 			return
 		}
 		s.keep(unix.Signal(b[0]))
@@ -128,39 +146,96 @@ func (s *signals) readNotes() {
 
 // read reads the signalfd.
 func (s *signals) read() {
-	var info unix.SignalfdSiginfo
-	buf := (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:]
+	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
 	for {
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
-		s.takeNext(buf, &info)
+		_, _ = unix.Poll(fds, -1)
+		s.take()
 	}
 }
 
-// takeNext takes a signal from the signalfd, by buf into info.
-func (s *signals) takeNext(buf []byte, info *unix.SignalfdSiginfo) {
+// take keeps what has arrived at the signalfd, a SIGCONT last: a process that is
+// resumed takes all that is pending before it goes on, and one that was sent SIGTERM
+// while it was stopped does nothing more.
+func (s *signals) take() {
+	const siKernel = 0x80 // SI_KERNEL
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, err := unix.Read(s.fd, buf); n == len(buf) && err == nil {
-		s.take(*info)
+	resume := false
+	for {
+		var info unix.SignalfdSiginfo
+		buf := (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:]
+		if n, err := unix.Read(s.fd, buf); n != len(buf) || err != nil {
+			break
+		}
+		switch sig := unix.Signal(info.Signo); {
+		case sig == unix.SIGCONT && info.Code == siQueue && info.Int == C.RESUMED:
+			// from stop_as, which has resumed contain by it
+		case sig == unix.SIGCONT:
+			resume = true
+		case info.Code == siKernel:
+			s.keep(sig | toGroup)
+		default:
+			s.keep(sig)
+		}
+	}
+	if resume {
+		s.resume()
 	}
 }
 
-// take keeps the signal that info is about. s.mu is held.
-func (s *signals) take(info unix.SignalfdSiginfo) {
-	const siKernel = 0x80 // SI_KERNEL
-	sig := unix.Signal(info.Signo)
-	switch {
-	case sig == unix.SIGCONT && info.Code == siQueue && info.Int == C.RESUMED:
-		return // from stop_as, which has resumed contain by it
-	case sig == unix.SIGCONT:
-		if s.keep(sig) {
-			s.resuming++
-		}
-	case info.Code == siKernel:
-		s.keep(sig | toGroup)
-	default:
-		s.keep(sig)
+// resume keeps a SIGCONT, behind all that was sent before it. s.mu is held.
+func (s *signals) resume() {
+	awaitHandlers()
+	s.takeNotes()
+	if s.keep(unix.SIGCONT) {
+		s.resuming++
 	}
+}
+
+// awaitHandlers returns when all signals that this process was sent before have been
+// noted: none is pending for it, and each thread has taken a signal that was sent to
+// it now. While a handler runs all others are blocked, so those before have run.
+func awaitHandlers() {
+	self := unix.Getpid()
+	for range handlersTries {
+		if pendingMask("/proc/self/status", "ShdPnd:")&notedMask == 0 {
+			break
+		}
+		time.Sleep(handlersRun)
+	}
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, t := range threads {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.Tgkill(self, tid, unix.SIGURG) // the runtime takes no notice of one too many
+		}
+	}
+	for _, t := range threads {
+		for range handlersTries {
+			if pendingMask("/proc/self/task/"+t.Name()+"/status", "SigPnd:")>>(unix.SIGURG-1)&1 == 0 {
+				break
+			}
+			time.Sleep(handlersRun)
+		}
+	}
+}
+
+// notedMask are the signals that are sent to processes and noted, as in /proc.
+const notedMask = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1<<(unix.SIGABRT-1) |
+	1<<(unix.SIGTERM-1) | 1<<(unix.SIGSTKFLT-1) | 1<<(unix.SIGSYS-1) | 1<<(unix.SIGPROF-1) | 1<<(sigRTMin-1)
+
+// pendingMask reads one of the masks in a status file of /proc.
+func pendingMask(file, name string) uint64 {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name); ok {
+			mask, _ := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			return mask
+		}
+	}
+	return 0
 }
 
 // pending returns a signal that has arrived already and whose default action
@@ -228,29 +303,11 @@ func (s *signals) passEarly(c *container) {
 // that has ended there is no more than one.
 func (s *signals) forward(c *container) {
 	for sig := range s.caught {
-		if sig == unix.SIGCONT {
-			s.passOthersFirst(c)
-		}
 		if c.ended.Load() && endsProcess(sig) {
 			c.abandon()
 			return
 		}
 		s.pass(sig.(unix.Signal), c)
-	}
-}
-
-// passOthersFirst passes on what arrives together with a SIGCONT: a process that
-// is resumed takes all that is pending before it goes on, and one that was sent
-// SIGTERM meanwhile does nothing more. The runtime needs a moment for some.
-func (s *signals) passOthersFirst(c *container) {
-	moment := time.After(othersArrive)
-	for {
-		select {
-		case sig := <-s.caught:
-			s.pass(sig.(unix.Signal), c)
-		case <-moment:
-			return
-		}
 	}
 }
 
@@ -282,11 +339,19 @@ func (s *signals) pass(caught unix.Signal, c *container) {
 // stopAs stops contain as its program was stopped, by sig, so that a shell's jobs,
 // fg and bg see the two as one. It returns when contain has been resumed, or must
 // go on: the program does, or has ended, at the hands of another, or is to be
-// killed for its memory. It must be called on the main thread.
+// killed for its memory, or its time is up. It must be called on the main thread.
 func (s *signals) stopAs(sig unix.Signal, c *container) {
-	oom := C.int(-1)
+	until := C.struct_stop{report: C.int(c.report.Fd()), oom: -1, wall: -1, usage: -1}
 	if c.oom != nil {
-		oom = C.int(c.oom.Fd())
+		until.oom = C.int(c.oom.Fd())
+	}
+	if left, limited := c.wallTimeLeft(); limited {
+		until.wall = C.longlong(left.Milliseconds())
+	}
+	if c.usage != nil {
+		until.usage, until.parallel = C.int(c.usage.Fd()), C.longlong(c.parallel)
+		until.limit = C.longlong(c.limits.cpuTime / c.usageUnit)
+		until.millisecond = C.longlong(time.Millisecond / c.usageUnit)
 	}
 	group := C.int(0)
 	if c.terminal.wasTyped(sig) {
@@ -294,7 +359,7 @@ func (s *signals) stopAs(sig unix.Signal, c *container) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.resuming == 0 {
-		C.stop_as(C.int(sig), group, C.int(c.report.Fd()), oom)
+	if s.resuming == 0 && C.stop_as(C.int(sig), group, &until) != 0 {
+		s.resume()
 	}
 }

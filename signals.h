@@ -8,6 +8,19 @@ enum { NOTE_TO_GROUP = 0x80 };
 #define RESUMED 0x64656d75
 
 int note_signal(int sig, int fd);
-void stop_as(int sig, int group, int report, int oom);
+
+/* When a stop is to end, other than by a SIGCONT. */
+struct stop {
+	int report; /* when there is something to read from this */
+	int oom;    /* or this; or -1 */
+
+	long long wall;		  /* after so many milliseconds; or -1 */
+	int usage;		  /* when the number in this file, CPU time used, */
+	long long limit;	  /* reaches this; or usage is -1 */
+	long long millisecond;	  /* in its unit, */
+	long long parallel;	  /* so many CPUs use it at most */
+};
+
+int stop_as(int sig, int group, const struct stop *until);
 
 #endif

@@ -123,20 +123,34 @@ func (s status) end() {
 	os.Exit(s.code)
 }
 
-// dieOf makes the process die of sig, as strace(1) and sudo(8) do, so that the
-// caller's wait status is the one the program would have given. It writes no
-// core file: PR_SET_DUMPABLE, unlike RLIMIT_CORE 0, also keeps the kernel from
-// starting a core_pattern pipe (core(5)). It returns only where the kernel
-// spares the process: contain is PID 1 of a PID namespace.
-//
-// It calls the kernel directly because the Go runtime keeps its own handler on
-// SIGSEGV and its like even after signal.Reset.
-func dieOf(sig unix.Signal) {
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+// letDie has the usual signals to end end this process at once: it is done, but for
+// a line to somebody who may never read it.
+func letDie() {
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+		if !ignoredByCaller(sig) {
+			setDefault(sig)
+		}
+	}
+}
+
+// setDefault gives a signal its default action, and unblocks it in this thread. It
+// calls the kernel directly because the Go runtime keeps its own handler on SIGSEGV
+// and its like even after signal.Reset.
+func setDefault(sig unix.Signal) {
 	// struct kernel_sigaction, all zero: SIG_DFL, no flags, empty mask.
 	var dfl [4]uint64
 	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&dfl)), 0, 8, 0, 0)
 	set := uint64(1) << (sig - 1)
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_UNBLOCK, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
+}
+
+// dieOf makes the process die of sig, as strace(1) and sudo(8) do, so that the
+// caller's wait status is the one the program would have given. It writes no
+// core file: PR_SET_DUMPABLE, unlike RLIMIT_CORE 0, also keeps the kernel from
+// starting a core_pattern pipe (core(5)). It returns only where the kernel
+// spares the process: contain is PID 1 of a PID namespace.
+func dieOf(sig unix.Signal) {
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	setDefault(sig)
 	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), sig)
 }

@@ -108,6 +108,7 @@ type terminal struct {
 
 	mu       sync.Mutex
 	entered  *sync.Cond
+	closed   bool         // it is given back for good
 	raw      bool         // the caller's terminal is in raw mode, and is read from
 	modes    unix.Termios // what it was in before
 	rawModes unix.Termios // what contain has put it into
@@ -244,6 +245,9 @@ func (t *terminal) enter() bool {
 	t.resize()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return false // a SIGCONT came last
+	}
 	if !inForeground(callerFD) {
 		t.raw = false
 		return false
@@ -293,7 +297,7 @@ func (t *terminal) readEarly() {
 		if n, err := unix.Poll(typed, 0); n != 1 || err != nil || typed[0].Revents&unix.POLLHUP != 0 {
 			return
 		}
-		t.caller.SetReadDeadline(time.Now().Add(othersArrive)) // another may have read it
+		t.caller.SetReadDeadline(time.Now().Add(lineIsGone)) // another may have read it
 		n, err := t.caller.Read(buf)
 		t.early = append(t.early, buf[:n]...)
 		switch last := buf[max(n-1, 0)]; {
@@ -349,6 +353,11 @@ func (t *terminal) leave() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.restore()
+}
+
+// restore is what leave does. t.mu is held.
+func (t *terminal) restore() {
 	if !t.raw {
 		return
 	}
@@ -602,9 +611,13 @@ func (t *terminal) drain(asked func() bool, abandoned <-chan struct{}) {
 // close gives the caller back his terminal. The pty goes with contain: goroutines
 // still use it.
 func (t *terminal) close() {
-	if t != nil {
-		t.leave()
+	if t == nil {
+		return
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.restore()
+	t.closed = true
 }
 
 // lentTerminal is a terminal that the program gets as it is, on an output: standard

@@ -11,9 +11,13 @@ const (
 	// Else: 125 instead of the signal, at a Ctrl-C within the start.
 	signalArrives = 20 * time.Millisecond
 
-	// What was sent together with a SIGCONT arrives too. Else: the program does a
-	// little more before it ends of a SIGTERM that was sent while it was stopped.
-	othersArrive = 2 * time.Millisecond
+	// The handlers of signals that were sent before a SIGCONT run, tried so often at
+	// this distance. Else: the program does a little more before it ends of a SIGTERM
+	// that was sent while it was stopped, or stops once more.
+	handlersRun, handlersTries = 200 * time.Microsecond, 1000
+
+	// Another process has read a line that was to be read from the terminal.
+	lineIsGone = 2 * time.Millisecond
 
 	// A program that was resumed and stopped again goes on by itself. Else: a shell
 	// sees its job stop once more.
@@ -33,6 +37,17 @@ const (
 
 	// Between two looks for processes that libcontainer has just started, to end them.
 	childrenAppear = 10 * time.Millisecond
+
+	// The carrier of a veth comes up, and with it the bridge's port, tried at this
+	// distance; after bridgeIsSlow the user is told, after bridgeForwards it is given up.
+	portChanges    = 200 * time.Microsecond
+	bridgeIsSlow   = time.Second
+	bridgeForwards = 65 * time.Second
+
+	// A neighbour answers, asked again; and the netns of a program that has ended
+	// answers no more. Else: an address that is free is refused.
+	neighbourAnswers = 20 * time.Millisecond
+	netnsEnds        = time.Second
 
 	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
 	// Else: the rest of the tree is not killed with it, unless another notice comes.

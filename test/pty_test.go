@@ -175,6 +175,18 @@ func (c *console) waitJob(t *testing.T) {
 	})
 }
 
+// waitJobs asks the shell about its jobs until it says that one is in a state.
+func (c *console) waitJobs(t *testing.T, state string) {
+	t.Helper()
+	waitFor(t, "a job that is "+state, func() bool {
+		from := c.seen
+		c.line(t, "jobs; echo li''sted", "listed")
+		said := strings.Contains(c.screen.String()[from:c.seen], state)
+		c.expect(t, prompt)
+		return said
+	})
+}
+
 // resize changes the size of the terminal's window.
 func (c *console) resize(t *testing.T, rows, columns uint16) {
 	t.Helper()
@@ -212,8 +224,13 @@ const prompt = "PROMPT> "
 // variable R begins a command line of contain with root.
 func atShell(t *testing.T, root string) *console {
 	t.Helper()
+	return atThisShell(t, root, "bash", "--norc", "--noprofile")
+}
+
+func atThisShell(t *testing.T, root, shell string, args ...string) *console {
+	t.Helper()
 	c := newConsole(t)
-	cmd := exec.Command("bash", "--norc", "--noprofile")
+	cmd := exec.Command(shell, args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PS1=" + prompt, "TERM=dumb", "R=" + containPath + " -chroot " + root + " --", "HISTFILE="}
 	c.run(t, cmd)
 	go c.look()

@@ -225,32 +225,19 @@ func TestStopKeyThenBackground(t *testing.T) {
 	c.bye(t, 0)
 }
 
-// backgroundPID returns what the shell says of its last job.
-func (c *console) backgroundPID(t *testing.T) int {
-	t.Helper()
-	c.line(t, "echo pid''=$!.", "pid=")
-	c.expect(t, ".")
-	text := c.screen.String()[:c.seen-1]
-	pid, err := strconv.Atoi(text[strings.LastIndex(text, "=")+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.expect(t, prompt)
-	return pid
-}
-
 // A program that reads from the background stops, and reads once it is in front.
 func TestReadsInTheBackground(t *testing.T) {
 	leavesNothing(t)
 	c := atShell(t, rootfs(t))
-	c.line(t, "$R probe upper &", prompt)
-	pid := c.backgroundPID(t)
-	waitFor(t, "contain to stop", func() bool { return state(pid) == "T" })
-	c.line(t, "jobs", "Stopped")
+	c.line(t, "set -o posix; echo o''k", "ok") // so that jobs tells the signal
 	c.expect(t, prompt)
-	c.line(t, "bg", prompt)
-	c.line(t, "echo o''k", "ok")
-	waitFor(t, "contain to stop again", func() bool { return state(pid) == "T" })
+	c.line(t, "$R probe upper &", prompt)
+	for range 3 {
+		c.waitJobs(t, "Stopped(SIGTTIN)")
+		c.line(t, "bg; echo o''k", "ok")
+		c.expect(t, prompt)
+	}
+	c.waitJobs(t, "Stopped(SIGTTIN)")
 	c.line(t, "fg", "probe upper")
 	c.line(t, "hello", "HELLO")
 	c.send(t, ctrlD)
@@ -622,6 +609,8 @@ func TestTypesNothingForTheCaller(t *testing.T) {
 func TestStopKeyDuringTheStart(t *testing.T) {
 	leavesNothing(t)
 	c := atShell(t, rootfs(t))
+	c.line(t, "stty noflsh; echo o''k", "ok") // or the key takes away what the shell has just printed
+	c.expect(t, prompt)
 	const line = "$R probe exit 9; echo st''=$?."
 	began := time.Now()
 	c.line(t, line, "st=9.")
@@ -767,6 +756,7 @@ func TestKeysAreForTheScript(t *testing.T) {
 	c.key(t, ctrlZ, "Stopped")
 	c.expect(t, prompt)
 	c.line(t, "fg", "probe wait")
+	c.waitJob(t)
 	c.send(t, ctrlC)
 	c.expect(t, prompt)
 	c.line(t, "echo st''=$?", "st=130")
@@ -784,16 +774,7 @@ func TestStoppedByForce(t *testing.T) {
 	c := atShell(t, rootfs(t))
 	c.line(t, "$R probe upper", "ready")
 	c.line(t, "first", "FIRST")
-	init := field(readStatus(t, initPID(t)), "PPid")
-	text, err := os.ReadFile("/proc/" + init + "/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	contain, err := strconv.Atoi(field(string(text), "PPid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	syscall.Kill(contain, syscall.SIGSTOP)
+	syscall.Kill(c.job(t), syscall.SIGSTOP)
 	c.expect(t, prompt)
 	c.line(t, "echo o''k", "ok")
 	c.expect(t, prompt)

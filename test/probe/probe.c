@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 static void say(const char *text)
@@ -738,6 +741,441 @@ static int do_inject(char **arg)
 	return 0;
 }
 
+/* microseconds of a clock */
+static long long us(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+}
+
+/* burn MS COUNT: so many processes use CPU time for so long, or with 0 for ever */
+static int do_burn(char **arg)
+{
+	long long end = us(CLOCK_MONOTONIC) + atoll(arg[0]) * 1000;
+	int first = 1;
+	for (int n = atoi(arg[1]); n > 1; n--)
+		if (fork() == 0) {
+			first = 0;
+			break;
+		}
+	while (atoll(arg[0]) == 0 || us(CLOCK_MONOTONIC) < end)
+		;
+	while (first && wait(NULL) > 0)
+		;
+	return 0;
+}
+
+/* spend MS: use so much CPU time */
+static int do_spend(char **arg)
+{
+	while (us(CLOCK_PROCESS_CPUTIME_ID) < atoll(arg[0]) * 1000)
+		;
+	say("spent");
+	return 0;
+}
+
+/* sleep MS */
+static int do_sleep(char **arg)
+{
+	usleep(atoi(arg[0]) * 1000);
+	say("slept");
+	return 0;
+}
+
+/* repeat COUNT PROGRAM ...: run it so often, one after the other */
+static int do_repeat(char **arg)
+{
+	for (int n = atoi(arg[0]); n > 0; n--) {
+		if (fork() == 0)
+			_exit(become(arg + 1));
+		wait(NULL);
+	}
+	return 0;
+}
+
+/* daemon SECONDS PROGRAM ...: a daemon executes it: a grandchild in a session of its
+ * own, left by its parent. Wait for its end, and then so long. */
+static int do_daemon(char **arg)
+{
+	int alive[2];
+	char c;
+	if (pipe(alive) < 0)
+		return fail("pipe");
+	if (fork() == 0) {
+		close(alive[0]);
+		setsid();
+		_exit(fork() == 0 ? become(arg + 1) : 0);
+	}
+	close(alive[1]);
+	wait(NULL);
+	while (read(alive[0], &c, 1) > 0)
+		;
+	for (int n = 10 * atoi(arg[0]); n > 0; n--)
+		usleep(100000);
+	say("survived");
+	return 0;
+}
+
+/* gate PROGRAM ...: execute it at the end of stdin */
+static int do_gate(char **arg)
+{
+	char c;
+	say("ready");
+	while (read(0, &c, 1) > 0)
+		;
+	return become(arg);
+}
+
+/* pend SIGNAL PROGRAM ...: execute it with the signal blocked and pending */
+static int do_pend(char **arg)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, atoi(arg[0]));
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	kill(getpid(), atoi(arg[0])); /* raise would be for one thread */
+	return become(arg + 1);
+}
+
+/* hold BYTES: use that much memory, until killed */
+static int do_hold(char **arg)
+{
+	touch(strtoul(arg[0], NULL, 10));
+	return do_wait(arg);
+}
+
+/* cache FILE BYTES: write a file and read it */
+static int do_cache(char **arg)
+{
+	static char buf[1 << 20];
+	size_t size = strtoul(arg[1], NULL, 10), got = 0;
+	int fd = open(arg[0], O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ssize_t n;
+	if (fd < 0)
+		return fail(arg[0]);
+	for (size_t left = size; left > 0; left -= n)
+		if ((n = write(fd, buf, left < sizeof buf ? left : sizeof buf)) < 0)
+			return fail("write");
+	lseek(fd, 0, SEEK_SET);
+	while ((n = read(fd, buf, sizeof buf)) > 0)
+		got += n;
+	say(got == size ? "read" : "lost");
+	return 0;
+}
+
+/* reserve BYTES: of address space, by an mmap of what is never used, and by malloc */
+static int do_reserve(char **arg)
+{
+	size_t size = strtoul(arg[0], NULL, 10);
+	void *volatile p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return fail("mmap");
+	munmap(p, size);
+	if (!(p = malloc(size)))
+		return fail("malloc");
+	say("ok");
+	return 0;
+}
+
+/* bomb: every process forks until it cannot; print how many there are then */
+static int do_bomb(char **arg)
+{
+	struct {
+		volatile int tasks, failed, other;
+	} *all = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t first = getpid(), pid;
+	(void)arg;
+	all->tasks = 1;
+	do { /* counted before it is there: no count is ever too low */
+		__sync_fetch_and_add(&all->tasks, 1);
+		pid = fork();
+	} while (pid >= 0);
+	if (errno != EAGAIN)
+		all->other = errno;
+	__sync_fetch_and_sub(&all->tasks, 1);
+	__sync_fetch_and_add(&all->failed, 1);
+	while (getpid() != first)
+		pause();
+	while (all->failed < all->tasks)
+		usleep(1000);
+	printf("%d %s\n", all->tasks, strerror(all->other ? all->other : EAGAIN));
+	return 0;
+}
+
+static void *idle(void *arg)
+{
+	while (pause())
+		;
+	return arg;
+}
+
+/* threads COUNT: have that many more at once, print how many there were */
+static int do_threads(char **arg)
+{
+	int want = atoi(arg[0]), got = 0, err = 0;
+	pthread_attr_t small;
+	pthread_t thread;
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 65536);
+	while (got < want && (err = pthread_create(&thread, &small, idle, NULL)) == 0)
+		got++;
+	printf("%d %s\n", got, err ? strerror(err) : "ok");
+	return 0;
+}
+
+/* crowd COUNT: have that many children, until killed */
+static int do_crowd(char **arg)
+{
+	for (int n = atoi(arg[0]); n > 0; n--) {
+		pid_t pid = fork();
+		if (pid < 0)
+			return fail("fork");
+		if (pid == 0)
+			idle(NULL);
+	}
+	return do_wait(arg);
+}
+
+/* dups: print how many descriptors there can be */
+static int do_dups(char **arg)
+{
+	int n = 0;
+	(void)arg;
+	for (int fd = 0; fd < 3; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	while (n < 100000 && dup(1) >= 0)
+		n++;
+	printf("%d %s\n", n, strerror(errno));
+	return 0;
+}
+
+/* direct r|w FILE BYTES BLOCK: read or write it past the page cache; print the
+ * microseconds that took */
+static int do_direct(char **arg)
+{
+	int out = arg[0][0] == 'w';
+	size_t block = strtoul(arg[3], NULL, 10);
+	int fd = open(arg[1], O_DIRECT | (out ? O_WRONLY | O_CREAT : O_RDONLY), 0600);
+	char *buf = mmap(NULL, block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long long began = us(CLOCK_MONOTONIC);
+	ssize_t n;
+	if (fd < 0)
+		return fail(arg[1]);
+	for (size_t left = strtoul(arg[2], NULL, 10); left > 0; left -= n) {
+		n = out ? write(fd, buf, block) : read(fd, buf, block);
+		if (n != (ssize_t)block)
+			return fail(out ? "write" : "read");
+	}
+	printf("%lld\n", us(CLOCK_MONOTONIC) - began);
+	return 0;
+}
+
+/* dial connects to an IPv4 host and port. */
+static int dial(char **arg)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[1]))};
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+	inet_pton(AF_INET, arg[0], &to.sin_addr);
+	return connect(s, (void *)&to, sizeof to) < 0 ? -1 : s;
+}
+
+/* send HOST PORT BYTES: over TCP */
+static int do_send(char **arg)
+{
+	static char buf[1 << 16];
+	int s = dial(arg);
+	ssize_t n;
+	if (s < 0)
+		return fail("connect");
+	for (size_t left = strtoul(arg[2], NULL, 10); left > 0; left -= n)
+		if ((n = write(s, buf, left < sizeof buf ? left : sizeof buf)) < 0)
+			return fail("write");
+	shutdown(s, SHUT_WR);
+	if (read(s, buf, 1) < 0) /* until all has arrived */
+		return fail("read");
+	return 0;
+}
+
+/* receive HOST PORT SKIP: over TCP, until the end; print how many bytes came after
+ * the first SKIP, and in how many microseconds */
+static int do_receive(char **arg)
+{
+	static char buf[1 << 16];
+	int s = dial(arg);
+	size_t total = 0, skip = strtoul(arg[2], NULL, 10);
+	ssize_t n = 0;
+	if (s < 0)
+		return fail("connect");
+	for (size_t got = 0; got < skip && (n = read(s, buf, sizeof buf)) > 0;)
+		got += n;
+	long long began = us(CLOCK_MONOTONIC);
+	while ((n = read(s, buf, sizeof buf)) > 0)
+		total += n;
+	printf("%zu %lld\n", total, us(CLOCK_MONOTONIC) - began);
+	return n < 0;
+}
+
+/* after SIGNAL PROGRAM ...: say ready, execute it once the signal has come */
+static int do_after(char **arg)
+{
+	sigset_t set;
+	int sig;
+	sigemptyset(&set);
+	sigaddset(&set, atoi(arg[0]));
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	say("ready");
+	sigwait(&set, &sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	return become(arg + 1);
+}
+
+/* stops COUNT: stop that often, each time after printing which it is */
+static int do_stops(char **arg)
+{
+	for (int i = 1; i <= atoi(arg[0]); i++) {
+		printf("%d\n", i);
+		fflush(stdout);
+		raise(SIGSTOP);
+	}
+	say("done");
+	return 0;
+}
+
+/* meddle FD PROGRAM ...: execute it with the descriptor non-blocking, and its
+ * terminal in raw mode */
+static int do_meddle(char **arg)
+{
+	struct termios modes;
+	int fd = atoi(arg[0]);
+	if (tcgetattr(fd, &modes) < 0)
+		return fail("tcgetattr");
+	cfmakeraw(&modes);
+	tcsetattr(fd, TCSANOW, &modes);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	return become(arg + 1);
+}
+
+/* interrupt CHARACTER PROGRAM ...: execute it with that as the terminal's key */
+static int do_interrupt(char **arg)
+{
+	struct termios modes;
+	if (tcgetattr(0, &modes) < 0)
+		return fail("tcgetattr");
+	modes.c_cc[VINTR] = arg[0][0];
+	tcsetattr(0, TCSANOW, &modes);
+	return become(arg + 1);
+}
+
+/* line SIGNAL: end of it by its own hand, once there is something to read */
+static int do_line(char **arg)
+{
+	char buf[4096];
+	say("ready");
+	if (read(0, buf, sizeof buf) > 0)
+		raise(atoi(arg[0]));
+	return 0;
+}
+
+/* keys: stdin to stdout, in upper case, without the terminal's lines: what ends it
+ * is the key for that */
+static int do_keys(char **arg)
+{
+	struct termios modes;
+	char c;
+	(void)arg;
+	if (tcgetattr(0, &modes) < 0)
+		return fail("tcgetattr");
+	modes.c_lflag &= ~(ICANON | ECHO);
+	tcsetattr(0, TCSANOW, &modes);
+	say("ready");
+	while (read(0, &c, 1) == 1 && c != 4) {
+		c = toupper((unsigned char)c);
+		if (write(1, &c, 1) != 1)
+			return 1;
+	}
+	return c != 4;
+}
+
+/* job: as a shell does, have a child in the terminal's foreground, and end of the
+ * signal that it ends of */
+static int do_job(char **arg)
+{
+	int status;
+	(void)arg;
+	signal(SIGTTOU, SIG_IGN);
+	pid_t pid = fork();
+	if (pid == 0) {
+		setpgid(0, 0);
+		tcsetpgrp(0, getpid());
+		do_wait(NULL);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		;
+	tcsetpgrp(0, getpgrp());
+	raise(WTERMSIG(status));
+	return 0;
+}
+
+static struct sockaddr_un unix_address(const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
+	return addr;
+}
+
+/* descriptor sends or receives fd, with a byte, and returns it or -1 */
+static int descriptor(ssize_t (*pass)(int, struct msghdr *), int sock, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	char byte = 0;
+	struct iovec data = {&byte, 1};
+	struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+	if (pass(sock, &m) != 1)
+		return -1;
+	memcpy(&fd, CMSG_DATA(&control.head), sizeof fd);
+	return fd;
+}
+
+static ssize_t pass_on(int sock, struct msghdr *m) { return sendmsg(sock, m, 0); }
+static ssize_t take_over(int sock, struct msghdr *m) { return recvmsg(sock, m, 0); }
+
+/* hand SOCKET: pass descriptor 0 to who listens there */
+static int do_hand(char **arg)
+{
+	struct sockaddr_un addr = unix_address(arg[0]);
+	char byte;
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (connect(s, (void *)&addr, sizeof addr) < 0 || descriptor(pass_on, s, 0) < 0 || read(s, &byte, 1) != 1)
+		return fail("hand");
+	say("handed");
+	return 0;
+}
+
+/* hold SOCKET quiet|noisy: listen for a descriptor there, and keep it, or write to
+ * it until it cannot be written to */
+static int do_holdpty(char **arg)
+{
+	struct sockaddr_un addr = unix_address(arg[0]);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), c, fd;
+	if (bind(s, (void *)&addr, sizeof addr) < 0 || listen(s, 1) < 0)
+		return fail("listen");
+	say("ready");
+	if ((c = accept(s, NULL, NULL)) < 0 || (fd = descriptor(take_over, c, -1)) < 0 || write(c, "", 1) != 1)
+		return fail("receive");
+	if (!strcmp(arg[1], "quiet"))
+		while (pause())
+			;
+	static char noise[1 << 16]; /* so much that there is always some */
+	while (write(fd, noise, sizeof noise) > 0)
+		;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -754,7 +1192,14 @@ static const struct {
 	{"forks", 1, do_forks}, {"addrs", 0, do_addrs}, {"serve", 1, do_serve},
 	{"talk", 3, do_talk}, {"tty", 0, do_tty}, {"upper", 0, do_upper}, {"raw", 1, do_raw},
 	{"digest", 1, do_digest}, {"fill", 1, do_fill}, {"winch", 0, do_winch}, {"orphan", 0, do_orphan},
-	{"inject", 1, do_inject},
+	{"inject", 1, do_inject}, {"after", 2, do_after}, {"stops", 1, do_stops}, {"meddle", 2, do_meddle},
+	{"interrupt", 2, do_interrupt}, {"line", 1, do_line}, {"keys", 0, do_keys}, {"job", 0, do_job},
+	{"hand", 1, do_hand}, {"holdpty", 2, do_holdpty},
+	{"burn", 2, do_burn}, {"spend", 1, do_spend}, {"sleep", 1, do_sleep},
+	{"repeat", 2, do_repeat}, {"daemon", 2, do_daemon}, {"gate", 1, do_gate}, {"pend", 2, do_pend},
+	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
+	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
+	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive},
 };
 
 int main(int argc, char **argv)
