@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,6 +89,7 @@ type host struct {
 	home        string             // of user 0 in the rootfs
 	tty         ttyPlan
 	lent        []lentTerminal
+	netns       *os.File // to join; or nil
 	bridge      bridge
 	io          []ioLimit // resolved
 }
@@ -95,7 +97,7 @@ type host struct {
 // newConfig returns what libcontainer must do for opts on this host. The
 // container's cgroup and hostname are named after id.
 func newConfig(id string, opts options, h host) *configs.Config {
-	return &configs.Config{
+	config := &configs.Config{
 		Rootfs:          "/", // for libcontainer to check; then it is where init.go mounts the rootfs
 		RootPropagation: unix.MS_PRIVATE | unix.MS_REC,
 		Umask:           &h.umask,
@@ -119,6 +121,22 @@ func newConfig(id string, opts options, h host) *configs.Config {
 		Sysctl:   sysctls(opts, h),
 		Cgroups:  cgroupConfig(id, opts, h),
 	}
+	shareNetwork(config, opts, h)
+	return config
+}
+
+// shareNetwork leaves the program in contain's netns, or puts it into another that is
+// there already: nothing is changed in such.
+func shareNetwork(config *configs.Config, opts options, h host) {
+	switch {
+	case opts.attach.kind == netHost:
+		config.Namespaces.Remove(configs.NEWNET)
+	case h.netns != nil:
+		config.Namespaces.Add(configs.NEWNET, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.netns.Fd()))
+	default:
+		return
+	}
+	config.Networks, config.Sysctl = nil, nil
 }
 
 // mounts lists the file systems of every container. /dev and /dev/shm count

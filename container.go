@@ -59,7 +59,8 @@ type container struct {
 	usage     *os.File        // what says how much CPU time was used, if that is limited; else nil
 	usageUnit time.Duration   // of that
 	netns     *netns.NsHandle // kept for networkUse; or nil
-	question  *question       // to be read before the program gets its addresses; or nil
+	network   network
+	question  *question // to be read before the program gets its addresses; or nil
 
 	reported  bool // what the cgroup says is wanted
 	applied   map[string]string
@@ -98,6 +99,7 @@ func createContainer(opts options, h host) (*container, error) {
 			id: id, config: config, lib: lib, task: newTask(opts, h),
 			limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
 			lent: h.lent, unread: make(chan struct{}),
+			network: opts.network,
 		}
 		c.limits.rlimits = rlimitsOf(opts, h)
 		c.pidfd.Store(-1)
@@ -186,6 +188,11 @@ func (c *container) start(root *rootfs) error {
 	}
 	defer closeAll(p.ExtraFiles)
 	if err := c.lib.Start(p); err != nil {
+		// What init.go has to say is closer to the matter.
+		var text [4096]byte
+		if n, _, err := unix.Recvfrom(int(c.report.Fd()), text[:], unix.MSG_DONTWAIT); n > 0 && err == nil {
+			return fmt.Errorf("start container: %s", strings.TrimSpace(string(text[:n])))
+		}
 		return fmt.Errorf("start container: %w", err)
 	}
 	c.process = p
@@ -296,7 +303,12 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 	if err != nil {
 		return nil, err
 	}
-	files = append(append(files, tree), doors.files...)
+	files = append(files, tree)
+	own, err := openOwnFiles(c.network)
+	if err != nil {
+		return nil, err
+	}
+	files = append(append(files, own...), doors.files...)
 	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
 	return &libcontainer.Process{
 		Args:       []string{pid1Path},

@@ -58,8 +58,14 @@ func checkHost(opts options) (h host, err error) {
 	if err := opts.cpus.check(h.cpus); err != nil {
 		return h, fmt.Errorf("-cpu-core-ids %s: %w", quoted(opts.cpus.String()), err)
 	}
+	if err := h.rootfs.checkOwnFiles(opts.network); err != nil {
+		return h, err
+	}
+	if h.netns, err = opts.openNetns(); err != nil {
+		return h, err
+	}
 	if len(opts.address) > 0 {
-		if h.bridge, err = findBridge(opts.bridge, opts.address); err != nil {
+		if h.bridge, err = opts.find(); err != nil {
 			return h, err
 		}
 		if err := checkHostAddresses(opts.address); err != nil {

@@ -166,6 +166,9 @@ func mountRootfs() {
 	if err == nil {
 		err = unix.MoveMount(rootfsFD, "", unix.AT_FDCWD, ".", unix.MOVE_MOUNT_F_EMPTY_PATH)
 	}
+	if err == nil {
+		err = mountOwnFiles(rootfsFD, C.PID1_FILES)
+	}
 	if err != nil {
 		fmt.Fprintln(os.NewFile(reportFD, "report"), "mount the rootfs:", err)
 		os.Exit(exitFailed)

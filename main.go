@@ -21,7 +21,8 @@
 //
 //	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go)
 //	     -> host.go (rootfs.go program.go cgroup.go blockio.go network.go) -> config.go
-//	     -> container.go (manager.go pid1.go seccomp.go) + network.go (claim.go bandwidth.go)
+//	     -> container.go (manager.go pid1.go seccomp.go) + network.go (attach.go claim.go
+//	     names.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main
 
@@ -71,6 +72,11 @@ within the given limits, and end as it ended. Must be run as root.
                          (default docker0)
   -network-bandwidth RATE
                          of eth0, such as 10mbit, or 10mbit/down:1mbit/up
+  -network KIND          none, bridge, host, netns:PATH (an existing one),
+                         macvlan:INTERFACE or ipvlan:INTERFACE (default: bridge
+                         with -network-address, else none)
+  -dns ADDRESS           name server in its own /etc/resolv.conf, may be repeated
+  -hosts NAME:ADDRESS    line of its own /etc/hosts, may be repeated
   -gateway ADDRESS       default route, may be repeated; or none (default: the
                          bridge's address, if that is in the program's network)
   -network-name NAME     of the interface instead of eth0

@@ -48,9 +48,17 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), fmt.Sprintf("ip link set %s up", name))
 	}
 	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU, mac: link.Attrs().HardwareAddr}
+	if err := b.readAddresses(link); err != nil {
+		return bridge{}, fmt.Errorf("-bridge %s: %w", quoted(name), err)
+	}
+	return b, b.serves(addresses)
+}
+
+// readAddresses reads the addresses of the interface, but for link-local ones of IPv6.
+func (b *bridge) readAddresses(link netlink.Link) error {
 	found, err := netlink.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
-		return bridge{}, fmt.Errorf("-bridge %s: read its addresses: %w", quoted(name), err)
+		return fmt.Errorf("read its addresses: %w", err)
 	}
 	for _, a := range found {
 		prefix, ok := toPrefix(a.IPNet)
@@ -58,7 +66,7 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 			b.address = append(b.address, prefix)
 		}
 	}
-	return b, b.serves(addresses)
+	return nil
 }
 
 // plainName matches names that mean themselves to a shell.
@@ -185,14 +193,40 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	if n.mac == nil {
 		n.mac = mac(c.id)
 	}
+	if n.attach.kind != netBridge {
+		if err := createVlan(n, b, ns); err != nil {
+			return 0, err
+		}
+		return 0, c.configure(n, b, ns)
+	}
 	index, err := createVeth(c.id, n, b, ns)
 	if err != nil {
 		return 0, err
 	}
-	if err := c.configureVeth(n, b, ns); err != nil {
+	if err := c.configure(n, b, ns); err != nil {
 		return 0, err
 	}
 	return c.awaitForwarding(index, b, sigs)
+}
+
+// createVlan makes a macvlan or ipvlan of an interface of contain's netns, directly
+// in ns.
+func createVlan(n network, b bridge, ns netns.NsHandle) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.ParentIndex, attrs.MTU, attrs.Namespace = n.name, b.index, n.mtu, netlink.NsFd(ns)
+	var link netlink.Link = &netlink.IPVlan{LinkAttrs: attrs, Mode: netlink.IPVLAN_MODE_L2}
+	if n.attach.kind == netMacvlan {
+		attrs.HardwareAddr = n.mac
+		link = &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}
+	}
+	err := netlink.LinkAdd(link)
+	if errors.Is(err, unix.EBUSY) {
+		err = errors.New("it has another use already, such as a port of a bridge, or the other of macvlan and ipvlan")
+	}
+	if err != nil {
+		return fmt.Errorf("make a %s on %s: %w", n.attach.kind, b.name, err)
+	}
+	return nil
 }
 
 // createVeth makes the pair: the host end as a port of the bridge, in contain's
@@ -228,19 +262,24 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 
 func hostVethOf(id string) string { return "ctn" + id }
 
-// networkUse reads what has passed the host end of the veth, which lives as long as
-// the netns that contain holds. It lets go of that. Nil: there is no eth0.
+// networkUse reads what has passed the program's interface, which lives as long as the
+// netns that contain holds. It lets go of that. Nil: there is none.
 func (c *container) networkUse() *netUse {
 	if c.netns == nil {
 		return nil
 	}
 	defer c.netns.Close()
-	link, err := netlink.LinkByName(hostVethOf(c.id))
+	h, err := netlink.NewHandleAt(*c.netns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil
+	}
+	defer h.Close()
+	link, err := h.LinkByName(c.network.name)
 	if err != nil || link.Attrs().Statistics == nil {
 		return nil
 	}
-	s := link.Attrs().Statistics // of the other end
-	return &netUse{ReceivedBytes: s.TxBytes, SentBytes: s.RxBytes, ReceivedPackets: s.TxPackets, SentPackets: s.RxPackets}
+	s := link.Attrs().Statistics
+	return &netUse{ReceivedBytes: s.RxBytes, SentBytes: s.TxBytes, ReceivedPackets: s.RxPackets, SentPackets: s.TxPackets}
 }
 
 // hostMAC is the hardware address of every host end. A bridge without an address
@@ -260,10 +299,10 @@ func mac(id string) net.HardwareAddr {
 	return net.HardwareAddr{contMAC[0], contMAC[1], b[0], b[1], b[2], b[3]}
 }
 
-// configureVeth sets up the program's interface inside ns: addresses, link, default
+// configure sets up the program's interface inside ns: addresses, link, default
 // routes. The IPv6 addresses skip duplicate address detection, or they would stay
 // unusable for a second or two after the program has started.
-func (c *container) configureVeth(n network, b bridge, ns netns.NsHandle) error {
+func (c *container) configure(n network, b bridge, ns netns.NsHandle) error {
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink in the network namespace: %w", err)
@@ -298,7 +337,7 @@ func (c *container) configureVeth(n network, b bridge, ns netns.NsHandle) error 
 
 // routes returns the gateways of the default routes, one of a family at most.
 func (n network) routes(b bridge) (gateways []netip.Addr) {
-	if n.noRoute || len(n.gateways) > 0 {
+	if n.noRoute || len(n.gateways) > 0 || n.attach.kind != netBridge {
 		return n.gateways
 	}
 	routed := map[bool]bool{}

@@ -92,6 +92,17 @@ var textFlags = []textFlag{
 		o.address = append(o.address, prefix)
 		return err
 	}},
+	{name: "network", parse: into(parseAttachment, func(o *options) *attachment { return &o.attach })},
+	{name: "dns", adds: true, parse: func(o *options, s string) error {
+		a, err := parseServer(s)
+		o.dns = append(o.dns, a)
+		return err
+	}},
+	{name: "hosts", adds: true, parse: func(o *options, s string) error {
+		h, err := parseHostName(s)
+		o.hosts = append(o.hosts, h)
+		return err
+	}},
 	{name: "network-name", parse: into(func(s string) (string, error) { return s, checkProgramInterface(s) }, func(o *options) *string { return &o.name })},
 	{name: "network-mac", parse: into(parseMAC, func(o *options) *net.HardwareAddr { return &o.mac })},
 	{name: "network-mtu", parse: into(parseMTU, func(o *options) *int { return &o.mtu })},
@@ -116,6 +127,11 @@ type network struct {
 	mac      net.HardwareAddr // nil: derived from the id
 	mtu      int              // 0: the bridge's
 	name     string           // of the interface
+	attach   attachment
+	dns      []netip.Addr // for the program's own resolv.conf; none: it has DIR's
+	hosts    []hostName   // for its own hosts file; none: DIR's
+
+	limitsDown bool // the bandwidth to the program is limited
 }
 
 // into makes a textFlag's parse of a parser and the field that it is for.
@@ -218,6 +234,10 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		if given[name] && len(o.address) == 0 {
 			return fmt.Errorf("-%s needs -network-address", name)
 		}
+	}
+	o.limitsDown = o.bandwidth.Down != 0
+	if err := o.checkAttachment(given); err != nil {
+		return err
 	}
 	return o.checkGateways()
 }

@@ -16,6 +16,10 @@ func defaults(change func(*options)) options {
 	if change != nil {
 		change(&opts)
 	}
+	if opts.attach.kind == "" {
+		opts.attach.kind = map[bool]string{true: netBridge, false: netNone}[len(opts.address) > 0]
+	}
+	opts.limitsDown = opts.bandwidth.Down != 0
 	return opts
 }
 

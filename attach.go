@@ -1,0 +1,131 @@
+// Ways to connect: what -network means, and the looks at the host for each.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// The kinds of -network.
+const (
+	netNone    = "none"    // loopback only
+	netBridge  = "bridge"  // a veth to a bridge
+	netHost    = "host"    // contain's own netns
+	netJoin    = "netns"   // an existing one
+	netMacvlan = "macvlan" // on an interface of the host, with a hardware address of its own
+	netIPvlan  = "ipvlan"  // or with that of the interface
+)
+
+// attachment is the value of -network: a kind, and for some what to attach to.
+type attachment struct{ kind, to string }
+
+// parseAttachment reads a value of -network.
+func parseAttachment(s string) (attachment, error) {
+	kind, to, given := strings.Cut(s, ":")
+	a := attachment{kind, to}
+	switch kind {
+	case netNone, netBridge, netHost:
+		if given {
+			return a, fmt.Errorf("%s takes no argument", kind)
+		}
+		return a, nil
+	case netJoin:
+		if to == "" {
+			return a, errors.New("which network namespace? such as netns:/run/netns/blue")
+		}
+		return a, nil
+	case netMacvlan, netIPvlan:
+		return a, checkInterfaceName(to)
+	}
+	return a, errors.New("not none, host, bridge, netns:PATH, macvlan:INTERFACE or ipvlan:INTERFACE")
+}
+
+// checkAttachment reports flags that do not go with -network, and completes it.
+func (n *network) checkAttachment(given map[string]bool) error {
+	if n.attach.kind == "" {
+		n.attach.kind = netNone
+		if len(n.address) > 0 {
+			n.attach.kind = netBridge
+		}
+	}
+	has := len(n.address) > 0
+	switch n.attach.kind {
+	case netBridge, netMacvlan, netIPvlan:
+		if !has {
+			return fmt.Errorf("-network %s needs -network-address", n.attach.kind)
+		}
+	default:
+		if has {
+			return fmt.Errorf("-network %s and -network-address exclude each other", n.attach.kind)
+		}
+	}
+	switch {
+	case given["bridge"] && given["network"] && n.attach.kind != netBridge:
+		return fmt.Errorf("-network %s and -bridge exclude each other", n.attach.kind)
+	case given["network-mac"] && n.attach.kind == netIPvlan:
+		return errors.New("-network ipvlan and -network-mac exclude each other: it has that of the interface")
+	case n.limitsDown && n.attach.kind != netBridge:
+		return errors.New("-network-bandwidth: only /up goes with -network " + n.attach.kind)
+	}
+	return nil
+}
+
+// find looks at what a program is to be attached to. It runs in contain's netns and
+// only reads.
+func (n network) find() (bridge, error) {
+	switch n.attach.kind {
+	case netBridge:
+		return findBridge(n.bridge, n.address)
+	case netMacvlan, netIPvlan:
+		return findInterface(n)
+	}
+	return bridge{}, nil
+}
+
+// findInterface looks up the interface for a macvlan or ipvlan.
+func findInterface(n network) (bridge, error) {
+	flag := fmt.Sprintf("-network %s", quoted(n.attach.kind+":"+n.attach.to))
+	link, err := netlink.LinkByName(n.attach.to)
+	var notFound netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &notFound):
+		return bridge{}, withHint(fmt.Errorf("%s: no such interface", flag), "list the interfaces: ip link show")
+	case err != nil:
+		return bridge{}, fmt.Errorf("%s: %w", flag, err)
+	case link.Attrs().Flags&net.FlagLoopback != 0:
+		return bridge{}, fmt.Errorf("%s: is a loopback interface", flag)
+	case link.Attrs().Flags&net.FlagUp == 0:
+		return bridge{}, withHint(fmt.Errorf("%s: is down", flag), fmt.Sprintf("ip link set %s up", n.attach.to))
+	}
+	b := bridge{name: n.attach.to, index: link.Attrs().Index, mtu: link.Attrs().MTU, mac: link.Attrs().HardwareAddr}
+	if err := b.readAddresses(link); err != nil {
+		return b, fmt.Errorf("%s: %w", flag, err)
+	}
+	return b, b.serves(n.address)
+}
+
+// openNetns opens the network namespace to join, or returns nil.
+func (n network) openNetns() (*os.File, error) {
+	if n.attach.kind != netJoin {
+		return nil, nil
+	}
+	flag := fmt.Sprintf("-network %s", quoted(netJoin+":"+n.attach.to))
+	fd, err := unix.Open(n.attach.to, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	f := os.NewFile(uintptr(fd), n.attach.to)
+	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+	if err != nil || kind != unix.CLONE_NEWNET {
+		f.Close()
+		return nil, fmt.Errorf("%s: is not a network namespace", flag)
+	}
+	return f, nil
+}

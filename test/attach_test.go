@@ -1,0 +1,164 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+// pair makes two connected interfaces in the tests' netns, the second one with an
+// address, and returns the name of the first.
+func pair(t *testing.T, address string) string {
+	t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "pair-a"
+	link := &netlink.Veth{LinkAttrs: attrs, PeerName: "pair-b"}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { netlink.LinkDel(link) })
+	for _, name := range []string{"pair-a", "pair-b"} {
+		l, err := netlink.LinkByName(name)
+		if err == nil {
+			err = netlink.LinkSetUp(l)
+		}
+		if err == nil && name == "pair-b" {
+			addr, _ := netlink.ParseAddr(address)
+			err = netlink.AddrAdd(l, addr)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "pair-a"
+}
+
+// Without an interface of its own the program has loopback only, the tests' netns, or
+// another one.
+func TestNetworkOfOthers(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	contain(t, "-chroot", root, "-network", "none", "--", "probe", "addrs").want(t, 0, "lo up\nlo up 127.0.0.1/8\n")
+
+	r := contain(t, "-chroot", root, "-network", "host", "--", "probe", "addrs")
+	if r.code() != 0 || !strings.Contains(r.stdout, bridgeName+" up 172.17.0.1/24\n") {
+		t.Errorf("-network host: status %d, %q, %q", r.code(), r.stdout, r.stderr)
+	}
+
+	other := exec.Command(probePath, "wait")
+	other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	p := startCommand(t, other)
+	p.waitLine(t, "ready")
+	path := fmt.Sprintf("/proc/%d/ns/net", other.Process.Pid)
+	inode, err := os.Readlink(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contain(t, "-chroot", root, "-network", "netns:"+path, "--", "probe", "addrs").want(t, 0, "lo down\n")
+	held := start(t, "-chroot", root, "-network", "netns:"+path, "--", "probe", "wait")
+	held.waitLine(t, "ready")
+	if own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", initPID(t))); err != nil || own != inode {
+		t.Errorf("the program is in %s, not in %s: %v", own, inode, err)
+	}
+	for _, one := range []*process{held, p} {
+		one.cmd.Process.Signal(syscall.SIGTERM)
+		one.wait(t)
+	}
+}
+
+// An interface on top of one of the host's reaches what is behind that.
+func TestMacvlan(t *testing.T) {
+	leavesNothing(t)
+	root, parent := rootfs(t), pair(t, "10.5.0.1/24")
+	args := []string{"-chroot", root, "-network", "macvlan:" + parent, "-network-address", "10.5.0.7/24"}
+	r := contain(t, append(args, "--", "probe", "addrs")...)
+	if want := []string{"eth0 up", "eth0 up 10.5.0.7/24", "lo up", "lo up 127.0.0.1/8"}; r.code() != 0 || !slices.Equal(lines(r.stdout), want) {
+		t.Errorf("status %d, %q, %q", r.code(), r.stdout, r.stderr)
+	}
+	route := contain(t, append(args, "--", "probe", "cat", "/proc/net/route")...).stdout
+	if strings.Contains(route, "eth0\t00000000") {
+		t.Errorf("a default route without -gateway:\n%s", route)
+	}
+	route = contain(t, append(args, "-gateway", "10.5.0.1", "--", "probe", "cat", "/proc/net/route")...).stdout
+	if !strings.Contains(route, "eth0\t00000000\t0100050A") {
+		t.Errorf("no default route:\n%s", route)
+	}
+	server := exec.Command(probePath, "serve", "7")
+	s := startCommand(t, server)
+	s.waitLine(t, "ready")
+	contain(t, append(args, "--", "probe", "talk", "10.5.0.1", "7", "100")...).want(t, 0, "100 messages\n")
+	s.wait(t)
+}
+
+// What cannot be attached to is named, and what does not go together.
+func TestNetworkKindsRefused(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	address := []string{"-network-address", "172.17.0.99/24"}
+	for _, c := range []struct {
+		args []string
+		text string
+	}{
+		{[]string{"-network", "wlan"}, `-network "wlan": not none, host, bridge,`},
+		{[]string{"-network", "host:1"}, `-network "host:1": host takes no argument`},
+		{[]string{"-network", "netns:"}, `-network "netns:": which network namespace?`},
+		{[]string{"-network", "netns:/nosuch"}, `-network "netns:/nosuch": no such file or directory`},
+		{[]string{"-network", "netns:/etc/passwd"}, `-network "netns:/etc/passwd": is not a network namespace`},
+		{[]string{"-network", "netns:/proc/self/ns/pid"}, `-network "netns:/proc/self/ns/pid": is not a network namespace`},
+		{[]string{"-network", "bridge"}, "-network bridge needs -network-address"},
+		{append(address, "-network", "none"), "-network none and -network-address exclude each other"},
+		{append(address, "-network", "host"), "-network host and -network-address exclude each other"},
+		{append(address, "-network", "macvlan:lo"), `-network "macvlan:lo": is a loopback interface`},
+		{append(address, "-network", "macvlan:absent0"), `-network "macvlan:absent0": no such interface`},
+		{append(address, "-network", "macvlan:a/b"), `-network "macvlan:a/b": not an interface name`},
+		{append(address, "-network", "macvlan:lo", "-bridge", "x"), "-network macvlan and -bridge exclude each other"},
+		{append(address, "-network", "ipvlan:lo", "-network-mac", "02:00:00:00:00:01"), "-network ipvlan and -network-mac exclude each other"},
+		{append(address, "-network", "ipvlan:lo", "-network-bandwidth", "1mbit"), "only /up goes with -network ipvlan"},
+		{[]string{"-dns", "x"}, `-dns "x": not an address`},
+		{[]string{"-dns", "10.0.0.1"}, "-dns: the rootfs has no file /etc/resolv.conf"},
+		{[]string{"-hosts", "db"}, `-hosts "db": not NAME:IP`},
+		{[]string{"-hosts", "a b:10.0.0.1"}, `-hosts "a b:10.0.0.1": not a host name`},
+		{[]string{"-hosts", "db:10.0.0.1"}, "-hosts: the rootfs has no file /etc/hosts"},
+	} {
+		contain(t, append(append([]string{"-chroot", root}, c.args...), "--", "probe", "exit", "0")...).wantError(t, 125, c.text)
+	}
+}
+
+// The program's own files are seen inside only, and not to be written.
+func TestOwnFiles(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	if err := os.MkdirAll(filepath.Join(root, "etc/real"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"hosts", "real/resolv"} {
+		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte("DIR\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As the program would follow it, not the host.
+	if err := os.Symlink("/etc/real/resolv", filepath.Join(root, "etc/resolv.conf")); err != nil {
+		t.Fatal(err)
+	}
+	run := func(verb string, file string) result {
+		return contain(t, "-chroot", root, "-dns", "10.0.0.1", "-dns", "2001:db8::1", "-hosts", "db:10.0.0.5", "--", "probe", verb, file)
+	}
+	run("cat", "/etc/resolv.conf").want(t, 0, "nameserver 10.0.0.1\nnameserver 2001:db8::1\n")
+	run("cat", "/etc/hosts").want(t, 0, "127.0.0.1 localhost\n::1 localhost\n10.0.0.5 db\n")
+	if r := contain(t, "-chroot", root, "-hosts", "db:10.0.0.5", "--", "probe", "open", "/etc/hosts", "w"); r.code() == 0 {
+		t.Errorf("/etc/hosts can be written: %q", r.stdout)
+	}
+	contain(t, "-chroot", root, "-hosts", "db:10.0.0.5", "--", "probe", "cat", "/etc/resolv.conf").want(t, 0, "DIR\n")
+	for _, name := range []string{"hosts", "real/resolv"} {
+		if text, err := os.ReadFile(filepath.Join(root, "etc", name)); err != nil || string(text) != "DIR\n" {
+			t.Errorf("%s in DIR is %q, %v", name, text, err)
+		}
+	}
+}
