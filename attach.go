@@ -71,6 +71,8 @@ func (n *network) checkAttachment(given map[string]bool) error {
 		return fmt.Errorf("-network %s and -bridge exclude each other", n.attach.kind)
 	case given["network-mac"] && n.attach.kind == netIPvlan:
 		return errors.New("-network ipvlan and -network-mac exclude each other: it has that of the interface")
+	case n.strict && n.attach.kind != netBridge:
+		return errors.New("-network-strict needs -network-address, on a bridge")
 	case n.limitsDown && n.attach.kind != netBridge:
 		return errors.New("-network-bandwidth: only /up goes with -network " + n.attach.kind)
 	}
@@ -104,7 +106,7 @@ func findInterface(n network) (bridge, error) {
 	case link.Attrs().Flags&net.FlagUp == 0:
 		return bridge{}, withHint(fmt.Errorf("%s: is down", flag), fmt.Sprintf("ip link set %s up", n.attach.to))
 	}
-	b := bridge{name: n.attach.to, index: link.Attrs().Index, mtu: link.Attrs().MTU, mac: link.Attrs().HardwareAddr}
+	b := bridge{name: n.attach.to, index: link.Attrs().Index, mtu: link.Attrs().MTU}
 	if err := b.readAddresses(link); err != nil {
 		return b, fmt.Errorf("%s: %w", flag, err)
 	}

@@ -18,7 +18,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -126,71 +125,51 @@ func (h host) reserve(opts options) (*claim, *question, error) {
 	}
 	var q *question
 	if opts.ask {
-		q = newQuestion(h.bridge.index, h.bridge.mac, opts.address)
+		q = newQuestion(h.bridge.index, opts.address)
 	}
 	return c, q, nil
 }
 
-// question asks a segment who has some addresses.
+// question asks a segment who has some addresses, by way of the kernel's table of
+// neighbours. (A packet socket would do it too, but to close one waits for an RCU
+// grace period, 10 ms.)
 type question struct {
-	index     int
-	mac       net.HardwareAddr
+	index     int // of an interface of contain's netns
 	addresses []netip.Prefix
-	sockets   map[bool]int // packet sockets: of ARP (true), of IPv6
 }
 
-// newQuestion asks, from an interface of contain's netns with the hardware address
-// mac. Its undo is close. Where it cannot ask, it asks nobody.
-func newQuestion(index int, mac net.HardwareAddr, addresses []netip.Prefix) *question {
-	q := &question{index: index, mac: mac, addresses: addresses, sockets: map[bool]int{}}
-	for _, a := range addresses {
-		is4 := a.Addr().Is4()
-		if _, open := q.sockets[is4]; open {
-			continue
-		}
-		protocol := map[bool]uint16{true: unix.ETH_P_ARP, false: unix.ETH_P_IPV6}[is4]
-		if fd, err := packetSocket(index, protocol); err == nil {
-			q.sockets[is4] = fd
-		}
-	}
+// newQuestion asks. Its undo is close.
+func newQuestion(index int, addresses []netip.Prefix) *question {
+	q := &question{index: index, addresses: addresses}
 	q.ask()
 	return q
 }
 
+// ask has the kernel forget what it knows and ask anew. Where it cannot, it asks
+// nobody.
 func (q *question) ask() {
 	for _, a := range q.addresses {
-		fd, open := q.sockets[a.Addr().Is4()]
-		switch {
-		case !open:
-		case a.Addr().Is4():
-			_ = unix.Send(fd, arpProbe(q.mac, a.Addr()), unix.MSG_DONTWAIT)
-		default:
-			_ = unix.Send(fd, neighbourSolicitation(q.mac, a.Addr()), unix.MSG_DONTWAIT)
-		}
+		entry := q.entry(a)
+		_ = netlink.NeighDel(entry)
+		entry.Flags = netlink.NTF_USE
+		_ = netlink.NeighSet(entry)
 	}
 }
 
-func packetSocket(index int, protocol uint16) (int, error) {
-	network := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, protocol))
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(network))
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: network, Ifindex: index}); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
+func (q *question) entry(a netip.Prefix) *netlink.Neigh {
+	family := map[bool]int{true: netlink.FAMILY_V4, false: netlink.FAMILY_V6}[a.Addr().Is4()]
+	return &netlink.Neigh{LinkIndex: q.index, Family: family, IP: a.Addr().AsSlice()}
 }
 
+// close removes the entries.
 func (q *question) close() {
 	if q == nil {
 		return
 	}
-	for _, fd := range q.sockets {
-		unix.Close(fd)
+	for _, a := range q.addresses {
+		_ = netlink.NeighDel(q.entry(a))
 	}
-	clear(q.sockets)
+	q.addresses = nil
 }
 
 // check reports an address that somebody says to have. If nobody does, it does not
@@ -212,25 +191,22 @@ func (q *question) check() error {
 	}
 }
 
-// answer returns one of the addresses, if somebody has said to have it, and who. It
-// does not wait.
+// answer returns one of the addresses, if somebody has said to have it, and who.
 func (q *question) answer() (address netip.Prefix, owner net.HardwareAddr) {
-	frame := make([]byte, 1514)
-	for _, fd := range q.sockets {
-		for {
-			n, err := unix.Read(fd, frame)
-			if err != nil {
-				break
-			}
-			who, claim, ok := claimed(frame[:n])
-			for _, a := range q.addresses {
-				if ok && a.Addr() == claim && !isContained(who) {
-					address, owner = a, who
-				}
+	const answered = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE
+	entries, err := netlink.NeighList(q.index, netlink.FAMILY_ALL)
+	if err != nil {
+		return address, nil
+	}
+	for _, e := range entries {
+		ip, ok := netip.AddrFromSlice(e.IP)
+		for _, a := range q.addresses {
+			if ok && ip.Unmap() == a.Addr() && e.State&answered != 0 && !isContained(e.HardwareAddr) {
+				return a, e.HardwareAddr
 			}
 		}
 	}
-	return address, owner
+	return address, nil
 }
 
 // isContained tells whether a hardware address is that of a program of contain's on
@@ -241,71 +217,4 @@ func isContained(mac net.HardwareAddr) bool {
 	}
 	_, err := netlink.LinkByName(hostVethOf(hex.EncodeToString(mac[2:])))
 	return err == nil
-}
-
-const ethernetHeader = 14
-
-// arpProbe is an ARP request for a, without an address of the sender's own, so that
-// nobody learns one (RFC 5227).
-func arpProbe(mac net.HardwareAddr, a netip.Addr) []byte {
-	frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac...)
-	frame = binary.BigEndian.AppendUint16(frame, unix.ETH_P_ARP)
-	for _, field := range []uint16{1, unix.ETH_P_IP, 6<<8 | 4, 1} { // Ethernet, IPv4, lengths, request
-		frame = binary.BigEndian.AppendUint16(frame, field)
-	}
-	frame = append(append(frame, mac...), make([]byte, 4+6)...)
-	return append(frame, a.AsSlice()...)
-}
-
-// neighbourSolicitation is what a host that wants the address a sends to find whether
-// it is free (RFC 4862).
-func neighbourSolicitation(mac net.HardwareAddr, a netip.Addr) []byte {
-	target := a.As16()
-	group := netip.MustParseAddr("ff02::1:ff00:0").As16()
-	copy(group[13:], target[13:])
-	const icmp6, length = 58, 24
-	message := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, target[:]...)
-	pseudo := append(make([]byte, 16), group[:]...)
-	pseudo = append(append(pseudo, 0, 0, 0, length, 0, 0, 0, icmp6), message...)
-	binary.BigEndian.PutUint16(message[2:], checksum(pseudo))
-	frame := append([]byte{0x33, 0x33}, group[12:]...)
-	frame = binary.BigEndian.AppendUint16(append(frame, mac...), unix.ETH_P_IPV6)
-	frame = append(frame, 0x60, 0, 0, 0, 0, length, icmp6, 255)
-	frame = append(append(frame, make([]byte, 16)...), group[:]...)
-	return append(frame, message...)
-}
-
-// checksum is that of RFC 1071.
-func checksum(data []byte) uint16 {
-	var sum uint32
-	for ; len(data) >= 2; data = data[2:] {
-		sum += uint32(binary.BigEndian.Uint16(data))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
-}
-
-// claimed reads a frame in which somebody says that he has an address: an ARP message
-// from it, or a neighbour advertisement.
-func claimed(frame []byte) (owner net.HardwareAddr, a netip.Addr, ok bool) {
-	if len(frame) < ethernetHeader {
-		return nil, a, false
-	}
-	owner, body := slices.Clone(net.HardwareAddr(frame[6:12])), frame[ethernetHeader:]
-	switch binary.BigEndian.Uint16(frame[12:]) {
-	case unix.ETH_P_ARP:
-		if len(body) < 28 {
-			return nil, a, false
-		}
-		return slices.Clone(net.HardwareAddr(body[8:14])), netip.AddrFrom4([4]byte(body[14:18])), true
-	case unix.ETH_P_IPV6:
-		const advertisement = 136
-		if len(body) < 64 || body[6] != 58 || body[40] != advertisement {
-			return nil, a, false
-		}
-		return owner, netip.AddrFrom16([16]byte(body[48:64])), true
-	}
-	return nil, a, false
 }

@@ -22,7 +22,7 @@
 //	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go)
 //	     -> host.go (rootfs.go program.go cgroup.go blockio.go network.go) -> config.go
 //	     -> container.go (manager.go pid1.go seccomp.go) + network.go (attach.go claim.go
-//	     names.go bandwidth.go)
+//	     strict.go names.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main
 
@@ -82,6 +82,8 @@ within the given limits, and end as it ended. Must be run as root.
   -network-name NAME     of the interface instead of eth0
   -network-mac MAC       its hardware address
   -network-mtu N         its MTU (default: the bridge's)
+  -network-strict        let only its own addresses out, and no routers' or DHCP
+                         servers' messages
   -check-address=false   do not ask the segment whether somebody has the address
   -timeout TIME          such as 30s or 1.5h: then SIGTERM, after the grace SIGKILL,
                          and status 124

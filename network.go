@@ -27,7 +27,6 @@ type bridge struct {
 	name    string
 	index   int
 	mtu     int
-	mac     net.HardwareAddr
 	address []netip.Prefix // none of them link-local
 }
 
@@ -47,7 +46,7 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 	case link.Attrs().Flags&net.FlagUp == 0:
 		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), fmt.Sprintf("ip link set %s up", name))
 	}
-	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU, mac: link.Attrs().HardwareAddr}
+	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU}
 	if err := b.readAddresses(link); err != nil {
 		return bridge{}, fmt.Errorf("-bridge %s: %w", quoted(name), err)
 	}
@@ -202,6 +201,11 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	index, err := createVeth(c.id, n, b, ns)
 	if err != nil {
 		return 0, err
+	}
+	if n.strict {
+		if err := n.guard(index); err != nil {
+			return 0, err
+		}
 	}
 	if err := c.configure(n, b, ns); err != nil {
 		return 0, err

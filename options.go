@@ -46,6 +46,7 @@ func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 	fs.StringVar(&opts.bridge, "bridge", "docker0", "")
 	fs.StringVar(&opts.stateDir, "state-dir", "/run/contain", "")
 	fs.BoolVar(&opts.ask, "check-address", true, "")
+	fs.BoolVar(&opts.strict, "network-strict", false, "")
 	fs.StringVar(&opts.tty, "tty", "auto", "")
 	fs.StringVar(&opts.report, "report", "", "")
 	fs.BoolVar(&opts.init, "init", true, "")
@@ -131,6 +132,7 @@ type network struct {
 	dns      []netip.Addr // for the program's own resolv.conf; none: it has DIR's
 	hosts    []hostName   // for its own hosts file; none: DIR's
 
+	strict     bool // a filter on the host end of the veth
 	limitsDown bool // the bandwidth to the program is limited
 }
 
