@@ -16,8 +16,7 @@ import (
 
 // bandwidth is in bits a second, to and from the program. 0 is no limit.
 type bandwidth struct {
-	Down uint64 `json:"down_bits_per_second"`
-	Up   uint64 `json:"up_bits_per_second"`
+	Down, Up uint64
 }
 
 // parseBandwidth reads RATE for both directions, or RATE/down, RATE/up, or both

@@ -38,6 +38,7 @@ type cgroupHost struct {
 	parent    string      // v2: the directory that the container's cgroup is made in
 	slice     string      // made by systemd, as a scope in this slice; "": by contain
 	enable    string      // v2: controllers to enable first around the cgroup, such as "+memory"
+	wish      []string    // v2: others, if they can be had
 }
 
 // hierarchy is a mounted hierarchy of cgroup v1.
@@ -195,8 +196,12 @@ func (h *cgroupHost) inScope(own string, need, wanted []string) error {
 	}
 	h.parent = filepath.Join(cgroup2Root, expanded)
 	for _, controller := range wanted {
-		if has(cgroup2Root, "cgroup.controllers", controller) && !slices.Contains(need, controller) {
+		switch {
+		case !has(cgroup2Root, "cgroup.controllers", controller) || slices.Contains(need, controller):
+		case controller == "pids":
 			need = append(need, controller)
+		default:
+			h.wish = append(h.wish, controller)
 		}
 	}
 	h.pidsLimit = slices.Contains(need, "pids")
@@ -213,11 +218,13 @@ func (h *cgroupHost) beside(need, wanted []string) error {
 	}
 	ours := delegated(h.parent)
 	for _, controller := range wanted {
-		if slices.Contains(need, controller) {
-			continue
-		}
-		if has(h.parent, "cgroup.subtree_control", controller) || ours && has(h.parent, "cgroup.controllers", controller) {
+		enabled := has(h.parent, "cgroup.subtree_control", controller)
+		switch {
+		case slices.Contains(need, controller):
+		case controller == "pids" && (enabled || ours && has(h.parent, "cgroup.controllers", controller)):
 			need = append(need, controller)
+		case controller != "pids" && !enabled && ours:
+			h.wish = append(h.wish, controller)
 		}
 	}
 	h.pidsLimit = slices.Contains(need, "pids")

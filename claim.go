@@ -32,16 +32,13 @@ type claim struct{ file *os.File }
 const claimsName = "addresses"
 
 // claimAddresses reserves addresses on the segment behind an interface of contain's
-// netns. Of two that want one at the same time, one gets it. Its undo is release.
-func claimAddresses(stateDir string, index int, addresses []netip.Prefix) (*claim, error) {
-	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return nil, err
-	}
+// netns, by locks in dir. Of two that want one at the same time, one gets it. Its undo is release.
+func claimAddresses(dir string, index int, addresses []netip.Prefix) (*claim, error) {
 	var netns unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/net", &netns); err != nil {
 		return nil, fmt.Errorf("find the network namespace: %w", err)
 	}
-	c, err := openClaims(filepath.Join(stateDir, claimsName))
+	c, err := openClaims(filepath.Join(dir, claimsName))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +116,15 @@ func (h host) reserve(opts options) (*claim, *question, error) {
 	if len(opts.address) == 0 {
 		return nil, nil, nil
 	}
-	c, err := claimAddresses(opts.stateDir, h.bridge.index, opts.address)
+	// One place for all, whatever their state directories.
+	dir := defaultStateDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		dir = opts.stateDir
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, nil, fmt.Errorf("-state-dir %s: %w", quoted(dir), reason(err))
+		}
+	}
+	c, err := claimAddresses(dir, h.bridge.index, opts.address)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,16 +184,22 @@ func (q *question) check() error {
 	if q == nil {
 		return nil
 	}
-	for began := time.Now(); ; q.ask() {
-		address, owner := q.answer()
-		switch {
-		case owner == nil:
-			return nil
-		case time.Since(began) > netnsEnds:
-			return fmt.Errorf("-network-address %s: is in use by a neighbour with the hardware address %s", quoted(address.String()), owner)
-		}
+	_, owner := q.answer()
+	for began, silent := time.Now(), 0; owner != nil; {
+		q.ask()
 		time.Sleep(neighbourAnswers)
+		switch again, who := q.answer(); {
+		case who != nil && time.Since(began) > netnsEnds:
+			return fmt.Errorf("-network-address %s: is in use by a neighbour with the hardware address %s", quoted(again.String()), who)
+		case who != nil:
+			silent = 0
+		case silent == 2:
+			return nil
+		default:
+			silent++
+		}
 	}
+	return nil
 }
 
 // answer returns one of the addresses, if somebody has said to have it, and who.

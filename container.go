@@ -56,15 +56,22 @@ type container struct {
 	broken    atomic.Value // the error, if a goroutine has panicked
 	parallel  int          // how many CPUs the program can use at a time
 	expired   atomic.Pointer[expiry]
+	overtime  *overtime       // set when the program has ended
 	usage     *os.File        // what says how much CPU time was used, if that is limited; else nil
 	usageUnit time.Duration   // of that
 	netns     *netns.NsHandle // kept for networkUse; or nil
 	network   network
+	disks     []ioLimit // resolved
+	pending   uint64    // signals that may be queued for pid1
+	hostEnd   int       // index of the veth; 0: none
+	cutOff    bool      // a limit has ended the program
 	question  *question // to be read before the program gets its addresses; or nil
 
 	reported  bool // what the cgroup says is wanted
 	applied   map[string]string
-	startedAt time.Time // the program; and it ended
+	unleashed sync.Once
+	found     map[string]string // limits, if read already
+	startedAt time.Time         // the program; and it ended
 	endedAt   time.Time
 }
 
@@ -99,7 +106,7 @@ func createContainer(opts options, h host) (*container, error) {
 			id: id, config: config, lib: lib, task: newTask(opts, h),
 			limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
 			lent: h.lent, unread: make(chan struct{}),
-			network: opts.network,
+			network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
 		}
 		c.limits.rlimits = rlimitsOf(opts, h)
 		c.pidfd.Store(-1)
@@ -131,14 +138,12 @@ func newTask(opts options, h host) task {
 	return t
 }
 
-// parallel is how many CPUs' time a program can use at a time, rounded up.
+// parallel is how many CPUs a program can use at a time; what -cpus gives it for a
+// period, too, it can use up on all of them at once.
 func parallel(opts options, h host) int {
 	n := max(len(h.cpus.available), 1)
 	if opts.cpus != nil {
 		n = len(opts.cpus)
-	}
-	if opts.cpuQuota != 0 {
-		n = min(n, int((opts.cpuQuota+cpuPeriod-1)/cpuPeriod))
 	}
 	return n
 }
@@ -223,7 +228,7 @@ func (c *container) guard(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.broken.Store(internalError(p))
-			c.signal(unix.SIGKILL, pid1ToProgram)
+			c.kill()
 			c.abandon()
 		}
 	}()
@@ -242,6 +247,27 @@ func (c *container) abandon() { c.leave.Do(func() { close(c.unread) }) }
 // wasAsked tells whether the program was asked to end not long before it did.
 func (c *container) wasAsked() bool {
 	return c.asked.Load() > c.endedAt.Add(-readerComes).UnixNano()
+}
+
+// kill kills all processes of the container.
+func (c *container) kill() {
+	c.unleash()
+	c.signal(unix.SIGKILL, pid1ToProgram)
+}
+
+// unleash lifts the limits that make processes wait: they must run to die, and what
+// they have asked of a disk must be done. With -cpus 0.01 it took a hundred of them
+// ten seconds; with one byte a second from a disk, for ever.
+func (c *container) unleash() {
+	if c.cgroup == nil || c.limits.cpuQuota == 0 && len(c.disks) == 0 {
+		return
+	}
+	c.unleashed.Do(func() {
+		if c.reported {
+			c.found = readLimits(c.cgroup)
+		}
+		lift(c.cgroup, c.disks)
+	})
 }
 
 // goOn resumes the program, with the whole group that was stopped with it; in the
@@ -400,14 +426,18 @@ func (c *container) exec(sigs *signals) error {
 		c.early = &report
 		return report.failure(c.task.argv[0])
 	}
-	for _, l := range c.limits.rlimits {
-		if err := l.set(pid); err != nil {
-			return err
-		}
-	}
 	init, err := c.process.Pid()
 	if err != nil {
 		return err
+	}
+	// What is queued for pid1 counts too.
+	_ = unix.Prlimit(init, unix.RLIMIT_SIGPENDING, &unix.Rlimit{Cur: c.pending, Max: c.pending}, nil)
+	for _, l := range c.limits.rlimits {
+		if err := l.set(pid); errors.Is(err, unix.ESRCH) {
+			break // killed: wait tells
+		} else if err != nil {
+			return err
+		}
 	}
 	c.terminal.begin([2]int{pid, init}, c.task.front)
 	if c.reported {
@@ -437,32 +467,42 @@ func (c *container) wait() (status, error) {
 	if err != nil {
 		return statusOf(err), err
 	}
-	var expiry *expiry
 	if reported { // else it runs on: as PID 1, or is being killed with that
-		expiry, c.endedAt = c.expiry(), time.Now()
+		c.noteEnd()
 	}
 	state, err := c.process.Wait()
 	c.ended.Store(true)
 	if !reported {
-		expiry, c.endedAt = c.expiry(), time.Now()
+		c.noteEnd()
 	}
 	c.terminal.drain(c.wasAsked, c.unread)
 	if state == nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)
 	}
 	own, oom := c.oomError()
+	c.cutOff = own || c.overtime != nil
 	if own {
 		return status{signal: unix.SIGKILL, cause: causeOOM}, oom
-	}
-	if expiry != nil {
-		return status{code: exitTimedOut, cause: expiry.cause}, errors.New(expiry.text(c.limits.grace))
 	}
 	if !reported { // killed from outside, with its init
 		ending = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
 	}
 	st := statusOfWait(ending)
+	if c.overtime != nil {
+		c.overtime.ending = st
+		return status{code: exitTimedOut, cause: c.overtime.cause}, errors.New(c.overtime.text)
+	}
 	st.typed = c.terminal.wasTyped(st.signal)
 	return st, oom
+}
+
+// noteEnd notes when the program has ended, and whether a time limit has ended it.
+func (c *container) noteEnd() {
+	c.endedAt = time.Now()
+	c.unleash() // what it has left is to end soon
+	if e := c.expiry(); e != nil {
+		c.overtime = &overtime{cause: e.cause, text: e.text(c.limits.grace), killed: e.killed.Load()}
+	}
 }
 
 // follow reads pid1's reports until the program has ended: with which status,
@@ -563,12 +603,14 @@ func (c *container) watchOOM() error {
 	go c.guard(func() {
 		for {
 			fds := []unix.PollFd{{Fd: int32(oom.Fd()), Events: unix.POLLIN}}
-			if n, err := unix.Poll(fds, -1); n != 1 && err != unix.EINTR {
+			if n, err := unix.Poll(fds, -1); err == unix.EINTR {
+				continue
+			} else if n != 1 {
 				return
 			}
 			for range oomTries {
 				if readOOM(c.cgroup).own {
-					c.signal(unix.SIGKILL, pid1ToProgram)
+					c.kill()
 					return
 				}
 				time.Sleep(oomIsCounted)
@@ -612,9 +654,11 @@ func (c *container) destroy() error {
 		l.giveBack()
 	}
 	if c.process != nil && !c.ended.Load() {
+		c.unleash()
 		_ = c.process.Signal(unix.SIGKILL)
 		_, _ = c.process.Wait()
 	}
+	c.unplug()
 	if err := c.lib.Destroy(); err != nil {
 		return fmt.Errorf("clean up container %s: %w", c.id, err)
 	}

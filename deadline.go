@@ -14,9 +14,17 @@ import (
 
 // expiry is a time limit that was exceeded.
 type expiry struct {
-	cause  string // for the report
-	limit  string // for people
+	cause  string    // for the report
+	limit  string    // for people
+	kill   time.Time // when it is to be killed
 	killed atomic.Bool
+}
+
+// overtime is how a time limit has ended the program.
+type overtime struct {
+	cause, text string
+	killed      bool
+	ending      status // of the program
 }
 
 // programEnded stands for an expiry where the program has ended in time.
@@ -56,15 +64,21 @@ func (c *container) keepTime() {
 				c.expire(&expiry{cause: causeCPUTime, limit: "CPU time limit of " + c.limits.cpuTime.String()})
 				return
 			}
-			look = time.After(max(left/time.Duration(c.parallel), least))
+			look = time.After(max(left/time.Duration(c.parallel), least)) // it has that many CPUs
 		}
 	}
 }
 
-// wallTimeLeft is how long the program may still run, if that is limited and it has
-// not been told to end for it.
+// wallTimeLeft is how long the program may still run, if that is limited: until it is
+// asked to end, or then until it is killed.
 func (c *container) wallTimeLeft() (time.Duration, bool) {
-	if c.limits.wall == 0 || c.expired.Load() != nil {
+	e := c.expired.Load()
+	switch {
+	case e == programEnded:
+		return 0, false
+	case e != nil:
+		return max(time.Until(e.kill), 0), true
+	case c.limits.wall == 0:
 		return 0, false
 	}
 	return max(c.limits.wall-time.Since(c.startedAt), 0), true
@@ -72,6 +86,7 @@ func (c *container) wallTimeLeft() (time.Duration, bool) {
 
 // expire ends the program for e, unless it has ended already.
 func (c *container) expire(e *expiry) {
+	e.kill = time.Now().Add(c.limits.grace)
 	if !c.expired.CompareAndSwap(nil, e) {
 		return
 	}
@@ -82,7 +97,7 @@ func (c *container) expire(e *expiry) {
 		time.Sleep(c.limits.grace)
 	}
 	e.killed.Store(true)
-	c.signal(unix.SIGKILL, pid1ToProgram)
+	c.kill()
 }
 
 // expiry returns the time limit that has ended the program, or nil. From then on

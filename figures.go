@@ -105,9 +105,12 @@ func (m *cgroup1) figures() figures {
 		*f.Throttled /= 1000
 	}
 	dir := m.Path("blkio")
+	if dir == "" {
+		return f
+	}
 	size, err1 := os.ReadFile(filepath.Join(dir, "blkio.throttle.io_service_bytes_recursive"))
 	count, err2 := os.ReadFile(filepath.Join(dir, "blkio.throttle.io_serviced_recursive"))
-	if dir != "" && err1 == nil && err2 == nil {
+	if err1 == nil && err2 == nil {
 		f.IO = new(ioBytes)
 		f.IO.ReadBytes, f.IO.WriteBytes = sumBlkio(string(size))
 		f.IO.Reads, f.IO.Writes = sumBlkio(string(count))
@@ -212,7 +215,10 @@ var (
 func readLimits(m cgroups.Manager) map[string]string {
 	found := map[string]string{}
 	read := func(dir, file string) {
-		if text, err := os.ReadFile(filepath.Join(dir, file)); dir != "" && err == nil {
+		if dir == "" {
+			return
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, file)); err == nil {
 			found[file] = strings.TrimSpace(string(text))
 		}
 	}
@@ -231,8 +237,11 @@ func readLimits(m cgroups.Manager) map[string]string {
 
 // number reads a file that is one number; nil if it is not there.
 func number(dir, file string) *uint64 {
+	if dir == "" {
+		return nil
+	}
 	n, err := fscommon.GetCgroupParamUint(dir, file)
-	if dir == "" || err != nil {
+	if err != nil {
 		return nil
 	}
 	return &n
@@ -241,8 +250,11 @@ func number(dir, file string) *uint64 {
 // keyed reads the number behind a key in a file; nil if it is not there. (The
 // library's GetValueByKey gives 0 then.)
 func keyed(dir, file, key string) *uint64 {
+	if dir == "" {
+		return nil
+	}
 	text, err := os.ReadFile(filepath.Join(dir, file))
-	if dir == "" || err != nil {
+	if err != nil {
 		return nil
 	}
 	for line := range strings.Lines(string(text)) {

@@ -105,7 +105,7 @@ func (h *host) readCaller(opts options) error {
 	}
 	for _, l := range opts.rlimits {
 		if err := l.check(); err != nil {
-			return fmt.Errorf("the limit %q: %w", l.name, err)
+			return fmt.Errorf("-ulimit %s: %w", quoted(l.name+"="+l.String()), err)
 		}
 	}
 	h.orphaned = inOrphanedGroup()

@@ -53,17 +53,18 @@ func newCgroup(id string, h cgroupHost, config *cgroups.Cgroup) (cgroups.Manager
 	}
 	if s != nil {
 		s.dir = filepath.Dir(dir)
-		s.controllers = strings.Fields(strings.ReplaceAll(h.enable, "+", ""))
+		s.controllers = append(strings.Fields(strings.ReplaceAll(h.enable, "+", "")), h.wish...)
 	}
-	return &cgroup2{Manager: limits, dir: dir, enable: h.enable, scope: s}, nil
+	return &cgroup2{Manager: limits, dir: dir, enable: h.enable, wish: h.wish, scope: s}, nil
 }
 
 // cgroup2 is libcontainer's v2 manager, but for making and removing.
 type cgroup2 struct {
 	cgroups.Manager
-	dir    string // of the program's cgroup
-	enable string // written to cgroup.subtree_control around it first; may be empty
-	scope  *scope // nil unless systemd owns the cgroups
+	dir    string   // of the program's cgroup
+	enable string   // written to cgroup.subtree_control around it first; may be empty
+	wish   []string // controllers to enable there if possible
+	scope  *scope   // nil unless systemd owns the cgroups
 }
 
 // Apply makes the cgroup and puts nothing into it. Its undo, also of half of
@@ -78,6 +79,9 @@ func (m *cgroup2) Apply(int) error {
 		if err := cgroups.WriteFile(filepath.Dir(m.dir), "cgroup.subtree_control", m.enable); err != nil {
 			return err
 		}
+	}
+	for _, controller := range m.wish {
+		_ = cgroups.WriteFile(filepath.Dir(m.dir), "cgroup.subtree_control", "+"+controller)
 	}
 	return os.Mkdir(m.dir, 0o755)
 }
@@ -244,6 +248,29 @@ func managerOf(lib *libcontainer.Container) (*cgroups.Manager, error) {
 		return nil, errors.New("this version of libcontainer keeps its cgroup manager elsewhere")
 	}
 	return (*cgroups.Manager)(unsafe.Pointer(field.UnsafeAddr())), nil
+}
+
+// lift lifts the limits of m that make processes wait: of CPU time, and of these disks.
+// Nothing can be done about a failure.
+func lift(m cgroups.Manager, disks []ioLimit) {
+	write := func(dir, file, value string) {
+		if dir != "" {
+			_ = cgroups.WriteFile(dir, file, value)
+		}
+	}
+	if g, ok := m.(*cgroup2); ok {
+		write(g.dir, "cpu.max", "max")
+		for _, d := range disks {
+			write(g.dir, "io.max", fmt.Sprintf("%d:%d rbps=max wbps=max riops=max wiops=max", unix.Major(d.number), unix.Minor(d.number)))
+		}
+		return
+	}
+	write(m.Path("cpu"), "cpu.cfs_quota_us", "-1")
+	for _, d := range disks {
+		for _, file := range []string{"read_bps", "write_bps", "read_iops", "write_iops"} {
+			write(m.Path("blkio"), "blkio.throttle."+file+"_device", fmt.Sprintf("%d:%d 0", unix.Major(d.number), unix.Minor(d.number)))
+		}
+	}
 }
 
 // oomReport is what a cgroup says about its want of memory.

@@ -202,6 +202,7 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	if err != nil {
 		return 0, err
 	}
+	c.hostEnd = index
 	if n.strict {
 		if err := n.guard(index); err != nil {
 			return 0, err
@@ -262,6 +263,18 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 		return 0, then(err, netlink.LinkDel(link))
 	}
 	return link.Index, nil
+}
+
+// unplug removes the veth of a program that a limit has ended. Of others it stays as
+// long as TCP has something to deliver, as it would without contain: that keeps the
+// netns. (To remove it takes 20 ms, and for all would cut off what was sent last.)
+func (c *container) unplug() {
+	if c.hostEnd == 0 || !c.cutOff {
+		return
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Index = c.hostEnd
+	_ = netlink.LinkDel(&netlink.Veth{LinkAttrs: attrs}) // else it is gone already
 }
 
 func hostVethOf(id string) string { return "ctn" + id }

@@ -26,6 +26,9 @@ type options struct {
 	version  bool
 }
 
+// defaultStateDir is where running containers are recorded.
+const defaultStateDir = "/run/contain"
+
 const usageHint = "contain -h lists the flags; they go before the program"
 
 // newFlagSet binds the flags to opts and to the texts that need parsing of
@@ -44,7 +47,7 @@ func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 		}
 	}
 	fs.StringVar(&opts.bridge, "bridge", "docker0", "")
-	fs.StringVar(&opts.stateDir, "state-dir", "/run/contain", "")
+	fs.StringVar(&opts.stateDir, "state-dir", defaultStateDir, "")
 	fs.BoolVar(&opts.ask, "check-address", true, "")
 	fs.BoolVar(&opts.strict, "network-strict", false, "")
 	fs.StringVar(&opts.tty, "tty", "auto", "")
@@ -220,6 +223,8 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return withHint(errors.New("-chroot is required"), usageHint)
 	case o.rootfs == "":
 		return errors.New(`-chroot "": empty`)
+	case given["report"] && o.report == "":
+		return errors.New(`-report "": empty`)
 	case o.stateDir == "":
 		return errors.New(`-state-dir "": empty`)
 	case o.tty != "auto" && o.tty != "always" && o.tty != "never":

@@ -168,7 +168,6 @@ func TestParseOptionsLimits(t *testing.T) {
 		{[]string{"-grace", "x", "-grace", "0.5ms"}, func(o *options) { o.grace = 500 * time.Microsecond }},
 		{[]string{"-report", "fd:3"}, func(o *options) { o.report = "fd:3" }},
 		{[]string{"-report", "fd:3", "-report", "/r.json"}, func(o *options) { o.report = "/r.json" }},
-		{[]string{"-report", "fd:3", "-report="}, nil},
 		{[]string{"-tty", "x", "-tty=never"}, func(o *options) { o.tty = "never" }},
 		{[]string{"-init=false"}, func(o *options) { o.init = false }},
 	}
@@ -267,6 +266,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		{[]string{"-chroot=", "p"}, `-chroot "": empty`, ""},
 		{[]string{"-chroot", "/r", "-chroot", "", "p"}, `-chroot "": empty`, ""},
 		{with("-state-dir", "", "p"), `-state-dir "": empty`, ""},
+		{with("-report", "", "p"), `-report "": empty`, ""},
 		{with("-memory-limit", "", "p"), `-memory-limit "": empty size`, ""},
 		{with("-memory-limit", "0", "p"), `-memory-limit "0": must be greater than zero (leave the flag out for no limit)`, ""},
 		{with("-memory-limit", "-1", "p"), `-memory-limit "-1": must not be negative`, ""},

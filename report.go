@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -36,7 +35,8 @@ const (
 
 // record collects the report of a run.
 type record struct {
-	out *os.File // nil: no report is wanted
+	wanted bool
+	fd     int
 
 	Schema  int               `json:"schema"`
 	Version string            `json:"contain"`
@@ -46,6 +46,7 @@ type record struct {
 	Status  int               `json:"status"`
 	Exit    *int              `json:"exit"`
 	Signal  *int              `json:"signal"`
+	Killed  *bool             `json:"killed"`
 	Error   *string           `json:"error"`
 	Wall    *int64            `json:"wall_us"`
 	figures                   // embedded: its members stand among these
@@ -64,7 +65,7 @@ type limitsReport struct {
 	Pids       *int64            `json:"pids"`
 	Ulimits    map[string]string `json:"ulimits"`
 	IOMax      []ioReport        `json:"io_max"`
-	Bandwidth  *bandwidth        `json:"network_bandwidth"`
+	Bandwidth  *bandwidthReport  `json:"network_bandwidth"`
 	Wall       *int64            `json:"timeout_us"`
 	Grace      *int64            `json:"grace_us"`
 	CPUTime    *int64            `json:"cpu_time_us"`
@@ -79,6 +80,12 @@ type ioReport struct {
 	WIOPS  *uint64 `json:"wiops"`
 }
 
+// bandwidthReport is in bits a second.
+type bandwidthReport struct {
+	Down *uint64 `json:"down_bits_per_second"`
+	Up   *uint64 `json:"up_bits_per_second"`
+}
+
 // open opens what the report is to be written to, fd:N or a file, so that it is
 // known to be there before anything else is done. "" is none.
 func (r *record) open(to string) (err error) {
@@ -87,35 +94,36 @@ func (r *record) open(to string) (err error) {
 		return nil
 	}
 	if number, ok := strings.CutPrefix(to, "fd:"); ok {
-		r.out, err = inherited(number)
+		r.fd, err = inherited(number)
 	} else {
-		r.out, err = os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		r.fd, err = unix.Open(to, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("-report %s: %w", quoted(to), reason(err))
+		return fmt.Errorf("-report %s: %w", quoted(to), err)
 	}
+	r.wanted = true
 	return nil
 }
 
 // inherited returns the caller's descriptor of that number; the program does not
 // get it.
-func inherited(number string) (*os.File, error) {
+func inherited(number string) (int, error) {
 	n, err := strconv.ParseInt(number, 10, 32)
 	fd := int(n)
 	if err != nil || !wholeNumber.MatchString(number) {
-		return nil, errors.New("not a descriptor, such as fd:3")
+		return -1, errors.New("not a descriptor, such as fd:3")
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	switch {
 	case err != nil:
-		return nil, err
+		return -1, err
 	case flags&unix.O_ACCMODE == unix.O_RDONLY || flags&unix.O_PATH != 0:
-		return nil, errors.New("not open for writing")
+		return -1, errors.New("not open for writing")
 	}
 	if fd > 2 {
 		unix.CloseOnExec(fd)
 	}
-	return os.NewFile(uintptr(fd), "report"), nil
+	return fd, nil
 }
 
 // ask notes the limits that are asked for.
@@ -126,7 +134,7 @@ func (r *record) ask(o options) {
 	}
 	l := &limitsReport{Memory: unlessZero(o.memory), MemorySoft: unlessZero(o.memorySoft), CPUWeight: unlessZero(o.cpuWeight),
 		CPUs: unlessZero(float64(o.cpuQuota) / cpuPeriod), Pids: &pids, Ulimits: map[string]string{},
-		Wall: unlessZero(o.wall.Microseconds()), CPUTime: unlessZero(o.cpuTime.Microseconds()), IOMax: []ioReport{}, Bandwidth: unlessZero(o.bandwidth)}
+		Wall: unlessZero(o.wall.Microseconds()), CPUTime: unlessZero(o.cpuTime.Microseconds()), IOMax: []ioReport{}}
 	if o.cpus != nil {
 		ids := o.cpus.String()
 		l.CPUIDs = &ids
@@ -137,6 +145,9 @@ func (r *record) ask(o options) {
 	}
 	for _, limit := range o.rlimits {
 		l.Ulimits[limit.name] = limit.String()
+	}
+	if o.bandwidth != (bandwidth{}) {
+		l.Bandwidth = &bandwidthReport{unlessZero(o.bandwidth.Down), unlessZero(o.bandwidth.Up)}
 	}
 	for _, limit := range o.io {
 		l.IOMax = append(l.IOMax, ioReport{limit.device, unlessZero(limit.rbps), unlessZero(limit.wbps), unlessZero(limit.riops), unlessZero(limit.wiops)})
@@ -154,47 +165,81 @@ func unlessZero[T comparable](v T) *T {
 
 // look notes what the container's cgroup says, if the program ran and has ended.
 func (r *record) look(c *container) {
-	if r.out == nil {
+	if !r.wanted {
 		return
 	}
 	r.ID, r.Applied = &c.id, c.applied
-	if !c.ended.Load() || c.endedAt.IsZero() {
+	if !c.ended.Load() || c.startedAt.IsZero() {
 		return
+	}
+	if o := c.overtime; o != nil {
+		r.Killed = &o.killed
+		r.ending(o.ending)
 	}
 	r.Stage = stageRun
 	wall := c.endedAt.Sub(c.startedAt).Microseconds()
 	r.Wall = &wall
 	r.figures = readFigures(c.cgroup)
 	r.Network = c.networkUse()
-	r.Found = readLimits(c.cgroup)
+	if r.Found = c.found; r.Found == nil {
+		r.Found = readLimits(c.cgroup)
+	}
 }
 
-// write writes the report of a run that ends with st, for err.
-func (r *record) write(st status, err error) error {
-	if r.out == nil {
+// ending notes how the program has ended.
+func (r *record) ending(st status) {
+	r.Exit, r.Signal = nil, nil
+	if n := int(st.signal); n != 0 {
+		r.Signal = &n
+	} else {
+		r.Exit = &st.code
+	}
+}
+
+// write writes the report of a run that ends with st, for failure.
+func (r *record) write(st status, failure error) error {
+	if !r.wanted {
 		return nil
 	}
 	r.Cause, r.Status = st.cause, st.code
-	switch {
-	case st.signal != 0:
-		n := int(st.signal)
-		r.Signal, r.Status = &n, exitSignalShift+n
-	case st.cause == causeExited:
-		r.Exit = &st.code
+	if st.signal != 0 {
+		r.Status = exitSignalShift + int(st.signal)
 	}
-	if err != nil {
-		text := oneLine(err.Error())
+	if st.signal != 0 || st.cause == causeExited {
+		r.ending(st)
+	}
+	if failure != nil {
+		text := oneLine(failure.Error())
 		r.Error = &text
 	}
-	line, jsonErr := json.Marshal(r)
-	if jsonErr == nil {
-		_, jsonErr = r.out.Write(append(line, '\n'))
+	line, err := json.Marshal(r)
+	if err == nil {
+		letDie() // perhaps nobody reads
+		err = writeAll(r.fd, append(line, '\n'))
 	}
-	if r.out.Fd() > 2 {
-		jsonErr = then(jsonErr, r.out.Close())
+	if r.fd > 2 {
+		err = then(err, unix.Close(r.fd))
 	}
-	if jsonErr != nil {
-		return fmt.Errorf("write the report: %w", jsonErr)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+// writeAll writes to a descriptor as it is: the caller may have made it non-blocking,
+// and os.File would die of a SIGPIPE at 1 and 2.
+func writeAll(fd int, data []byte) error {
+	for len(data) > 0 {
+		n, err := unix.Write(fd, data)
+		switch err {
+		case nil:
+			data = data[n:]
+		case unix.EINTR:
+		case unix.EAGAIN:
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+		default:
+			return err
+		}
 	}
 	return nil
 }

@@ -112,8 +112,8 @@ func TestRecordOpenRefusesDescriptor(t *testing.T) {
 	for number, want := range tests {
 		var r record
 		want = "-report " + quoted("fd:"+number) + ": " + want
-		if err := r.open("fd:" + number); text(err) != want || r.out != nil {
-			t.Errorf("open: %v, %v; want %s", r.out, err, want)
+		if err := r.open("fd:" + number); text(err) != want || r.wanted {
+			t.Errorf("open: %v, %v; want %s", r.wanted, err, want)
 		}
 	}
 }
@@ -130,7 +130,7 @@ func TestRecordOpenLargeDescriptor(t *testing.T) {
 	to := fmt.Sprintf("fd:%d", 1<<32+fd)
 	if err := r.open(to); err == nil {
 		t.Errorf("%s is taken for fd:%d", to, fd)
-		r.out.Close()
+		unix.Close(r.fd)
 		return
 	}
 	unix.Close(fd)
@@ -175,8 +175,8 @@ func TestRecordOpenFile(t *testing.T) {
 // Without -report nothing is opened, and nothing written.
 func TestRecordOpenNothing(t *testing.T) {
 	var r record
-	if err := r.open(""); err != nil || r.out != nil {
-		t.Errorf("open: %v, %v", r.out, err)
+	if err := r.open(""); err != nil || r.wanted {
+		t.Errorf("open: %v, %v", r.wanted, err)
 	}
 	if err := r.write(status{cause: causeExited}, errors.New("x")); err != nil {
 		t.Error(err)
@@ -190,7 +190,7 @@ func TestRecordWriteFails(t *testing.T) {
 	if err := r.open("/dev/full"); err != nil {
 		t.Skip(err)
 	}
-	want := "write the report: write /dev/full: no space left on device"
+	want := "write the report: no space left on device"
 	if err := r.write(status{cause: causeExited}, nil); text(err) != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -302,7 +302,7 @@ func TestRecordLook(t *testing.T) {
 		r := record{Stage: stageSetup}
 		c := &container{id: "0a1b2c3d", cgroup: fakeCgroup2(t, v2Files), endedAt: test.start}
 		c.ended.Store(test.ended)
-		r.out = os.Stdout
+		r.wanted, r.fd = true, 1
 		r.look(c)
 		if *r.ID != "0a1b2c3d" || r.Stage != stageSetup || r.Wall != nil || r.figures != (figures{}) || r.Found != nil {
 			t.Errorf("ended %v, %v: %+v", test.ended, test.start, r)
@@ -311,7 +311,7 @@ func TestRecordLook(t *testing.T) {
 	c := &container{id: "0a1b2c3d", cgroup: fakeCgroup2(t, v2Files), applied: map[string]string{"a": "b"}, startedAt: time.Now()}
 	c.endedAt = c.startedAt.Add(1500 * time.Microsecond)
 	c.ended.Store(true)
-	r := record{out: os.Stdout, Stage: stageExec}
+	r := record{wanted: true, fd: 1, Stage: stageExec}
 	r.look(c)
 	if *r.ID != "0a1b2c3d" || r.Stage != stageRun || *r.Wall != 1500 || *r.TasksPeak != 17 || r.Applied["a"] != "b" || r.Found["pids.max"] != "4096" {
 		t.Errorf("%+v", r)

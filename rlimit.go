@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/cgroups/fscommon"
 	"golang.org/x/sys/unix"
 )
 
@@ -109,6 +110,9 @@ func (l rlimit) check() error {
 	var own unix.Rlimit
 	if err := unix.Getrlimit(rlimitKinds[l.name].resource, &own); err != nil {
 		return fmt.Errorf("getrlimit: %w", err)
+	}
+	if most, err := fscommon.GetCgroupParamUint("/proc/sys/fs", "nr_open"); l.name == "nofile" && err == nil && l.hard > most {
+		return fmt.Errorf("above %d, the most that this kernel allows (sysctl fs.nr_open)", most)
 	}
 	if l.hard <= own.Max || mayRaiseLimits() {
 		return nil

@@ -84,9 +84,6 @@ static long long left(const struct stop *until, long long end)
 static void resume(pid_t parent, int stat, const struct stop *until, long long end)
 {
 	struct pollfd fds[2] = {{.fd = until->report, .events = POLLIN}, {.fd = until->oom, .events = POLLIN}};
-	sigset_t all;
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (getppid() == parent && !is_stopped(stat))
 		usleep(100);
@@ -134,9 +131,14 @@ int stop_as(int sig, int group, const struct stop *until)
 	sigaddset(&cont_set, SIGCONT);
 	sigemptyset(&one);
 	sigaddset(&one, sig);
+	/* Else the child would note what a terminal sends to the whole group, too. */
+	sigset_t all, mask;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
 	child = fork();
 	if (child == 0)
 		resume(self, stat, until, end);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	sigaction(SIGCONT, &cont, &before);
 	int why = sigsetjmp(resumed, 1);
 	if (why == 0 && child > 0) {

@@ -76,6 +76,7 @@ func TestStrictFilter(t *testing.T) {
 		{"redirect", ip6(ownMAC, own6, "3a", "8900000000000000"), false},
 		{"listener query", ip6(ownMAC, own6, "3a", "8200000000000000"), false},
 		{"listener report", ip6(ownMAC, none6, "00", "3a00050200000100"+"8f000000"), true},
+		{"TCP 6, hop-by-hop", ip6(ownMAC, own6, "00", "0600050200000100"+"12340050"), false},
 		{"router advertisement, hop-by-hop", ip6(ownMAC, own6, "00", "3a00050200000100"+"86000000"), false},
 		{"router advertisement, longer hop-by-hop", ip6(ownMAC, own6, "00", "3a01050200000100"+"8f00000000000000"+"86000000"), false},
 		{"router advertisement, destination options", ip6(ownMAC, own6, "3c", "3a00010400000000"+"86000000"), false},

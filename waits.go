@@ -44,8 +44,9 @@ const (
 	bridgeIsSlow   = time.Second
 	bridgeForwards = 65 * time.Second
 
-	// A neighbour answers, asked again; and the netns of a program that has ended
-	// answers no more. Else: an address that is free is refused.
+	// A neighbour answers, asked again because somebody has answered; after netnsEnds
+	// that is no longer the netns of a program that has ended. Else: an address that is
+	// taken is given out, or one that is free is refused.
 	neighbourAnswers = 20 * time.Millisecond
 	netnsEnds        = time.Second
 

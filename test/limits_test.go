@@ -410,6 +410,11 @@ func TestIOMax(t *testing.T) {
 		}
 		near(t, held[i].flag+" "+held[i].way+", bytes a second", rate, want, loose(0.1, 0.2))
 	}
+	// A program that waits for the disk can be ended all the same.
+	if r, _ := startReporting(t, "-chroot", root, "-io-max", node+":rbps=1", "-timeout", soon(), "-grace", "0", "--",
+		"probe", "direct", "r", "/file", itoa(size), itoa(1<<18)).endWithin(t, seconds(t, soon())+5); r.code() != 124 {
+		t.Errorf("a program that waits for the disk: status %d, stderr %q", r.code(), r.stderr)
+	}
 	// Far above what is used, and for the other direction: no limit.
 	for i, rate := range rates(t, root, []ioRun{
 		{flag: node + ":wbps=100G", way: "w", size: size, block: 1 << 18}, {flag: node + ":wbps=1M", way: "r", size: size, block: 1 << 18},

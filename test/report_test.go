@@ -23,6 +23,7 @@ type runReport struct {
 	Status    int               `json:"status"`
 	Exit      *int              `json:"exit"`
 	Signal    *int              `json:"signal"`
+	Killed    *bool             `json:"killed"`
 	Error     *string           `json:"error"`
 	Wall      *float64          `json:"wall_us"`
 	User      *float64          `json:"user_us"`
@@ -77,8 +78,8 @@ func parseReport(t *testing.T, text []byte) (r runReport) {
 		t.Fatalf("the report %q: %v", text, err)
 	}
 	var members map[string]any
-	if err := json.Unmarshal(text, &members); err != nil || len(members) != 23 {
-		t.Errorf("the report has %d members, want 23: %s", len(members), text)
+	if err := json.Unmarshal(text, &members); err != nil || len(members) != 24 {
+		t.Errorf("the report has %d members, want 24: %s", len(members), text)
 	}
 	return r
 }
@@ -122,6 +123,9 @@ func reported(t *testing.T, args ...string) (result, runReport) {
 	return startReporting(t, args...).end(t)
 }
 
+// anyEnd is an exit status or a signal that is not looked at; -1 is none.
+const anyEnd = -2
+
 // wantEnd fails the test unless the report tells of that end. Of exit and signal,
 // one is given, or with -1 none.
 func (r runReport) wantEnd(t *testing.T, stage, cause string, status, exit, signal int) {
@@ -132,7 +136,8 @@ func (r runReport) wantEnd(t *testing.T, stage, cause string, status, exit, sign
 		}
 		return *p
 	}
-	if r.Stage != stage || r.Cause != cause || r.Status != status || number(r.Exit) != exit || number(r.Signal) != signal {
+	other := func(p *int, want int) bool { return want != anyEnd && number(p) != want }
+	if r.Stage != stage || r.Cause != cause || r.Status != status || other(r.Exit, exit) || other(r.Signal, signal) {
 		t.Errorf("the report says %s, %s, status %d, exit %d, signal %d; want %s, %s, %d, %d, %d",
 			r.Stage, r.Cause, r.Status, number(r.Exit), number(r.Signal), stage, cause, status, exit, signal)
 	}
@@ -305,7 +310,7 @@ func TestReportOfLimits(t *testing.T) {
 		"-cpu-time", "50s", "-grace", "2s", "-network-address", "172.17.0.99/24", "-network-bandwidth", "10mbit/down", "--", "probe", "exit", "0")
 	got, err := json.Marshal(rep.Limits)
 	want := `{"cpu_core_ids":"` + firstCPU(t) + `","cpu_time_us":50000000,"cpu_weight":50,"cpus":0.5,"grace_us":2000000,"io_max":[],` +
-		`"memory_bytes":67108864,"memory_soft_bytes":33554432,"network_bandwidth":{"down_bits_per_second":10000000,"up_bits_per_second":0},` +
+		`"memory_bytes":67108864,"memory_soft_bytes":33554432,"network_bandwidth":{"down_bits_per_second":10000000,"up_bits_per_second":null},` +
 		`"pids":20,"timeout_us":60000000,"ulimits":{"as":"1073741824:1073741824","nofile":"64:128"}}`
 	if err != nil || string(got) != want {
 		t.Errorf("limits\n%s, want\n%s", got, want)

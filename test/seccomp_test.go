@@ -19,12 +19,17 @@ func TestSystemCallsThatAreRefused(t *testing.T) {
 				t.Errorf("%s %s: %q, want it refused: %s", init, call, r.stdout, want)
 			}
 		}
-		for _, call := range []string{"icmp", "trace", "netlink"} {
+		for _, call := range []string{"icmp", "trace", "netlink", "nice"} {
 			contain(t, "-chroot", root, init, "--", "probe", "call", call).want(t, 0, "allowed\n")
 		}
+		if r := contain(t, "-chroot", root, init, "--", "probe", "call", "usersock"); r.stdout != "refused: Protocol not supported\n" {
+			t.Errorf("%s: a netlink socket between programs: %q", init, r.stdout)
+		}
 		pin := map[string]string{"-init=true": "refused: Operation not permitted\n", "-init=false": "allowed\n"}[init]
-		if r := contain(t, "-chroot", root, init, "--", "probe", "call", "pin-1"); r.stdout != pin {
-			t.Errorf("%s: CPU affinity of PID 1: %q", init, r.stdout)
+		for _, call := range []string{"pin-1", "idle-1", "nice-1", "nice-user", "limit-1", "queue-1"} {
+			if r := contain(t, "-chroot", root, init, "--", "probe", "call", call); r.stdout != pin {
+				t.Errorf("%s: %s: %q", init, call, r.stdout)
+			}
 		}
 		contain(t, "-chroot", root, init, "--", "probe", "call", "core").want(t, 0, "1 1\n")
 	}

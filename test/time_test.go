@@ -43,13 +43,21 @@ func (c timeoutCase) run(t *testing.T) {
 	if r.code() != 124 || r.stdout != c.stdout || r.stderr != "contain: time limit of "+soon()+c.how+"\n" {
 		t.Errorf("status %d, stdout %q, stderr %q", r.code(), r.stdout, r.stderr)
 	}
-	rep.wantEnd(t, "run", "timeout", 124, -1, -1)
+	rep.wantEnd(t, "run", "timeout", 124, anyEnd, anyEnd)
+	if killed := strings.Contains(c.how, "killed"); rep.Killed == nil || *rep.Killed != killed || killed && (rep.Signal == nil || *rep.Signal != 9) {
+		t.Errorf("killed %v, signal %v", rep.Killed, rep.Signal)
+	}
 	if !(rep.wall() >= least && rep.wall() <= most) {
 		t.Errorf("it ended after %v s, want %v to %v", rep.wall(), least, most)
 	}
 	if left := programs(t); len(left) > 0 {
 		t.Errorf("processes %v are left", left)
 	}
+}
+
+// A program that has used up its CPU time for now does not live on for it.
+func TestTimeoutUnderAQuota(t *testing.T) {
+	timeoutCase{"", "-cpus 0.01 -grace 0", "burn 0 30", "", atOnce}.run(t)
 }
 
 // However a program takes SIGTERM, after a time limit the status is 124.
@@ -86,6 +94,7 @@ func TestTimeoutOfAStoppedProgram(t *testing.T) {
 		{"default action", "-grace 60s", "raise 19", "", byTerm},
 		{"ignores TERM", "-grace 60s", "ignore 15 /bin/probe raise 19", "survived\n", byTerm},
 		{"no grace", "-grace 0", "raise 19", "", atOnce},
+		{"stops for TERM", "-grace " + loose("500ms", "2s"), "stopterm", "", atOnce + " " + loose("500ms", "2s") + " after SIGTERM"},
 	} {
 		t.Run(c.name, c.run)
 	}
@@ -189,7 +198,7 @@ func endOfCPUTime(t *testing.T, limit, flags, program string) {
 	p := startReporting(t, append(append(args, "--", "probe"), strings.Fields(program)...)...)
 	r, rep := p.endWithin(t, loose(4.0, 40))
 	r.wantError(t, 124, "CPU time limit of "+limit+" exceeded")
-	rep.wantEnd(t, "run", "cpu-time", 124, -1, -1)
+	rep.wantEnd(t, "run", "cpu-time", 124, anyEnd, anyEnd)
 	near(t, "CPU time", rep.cpu(), seconds(t, limit), loose(0.1, 0.25))
 }
 

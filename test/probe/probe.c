@@ -357,6 +357,20 @@ static int do_call(char **arg)
 		cpu_set_t set;
 		return outcome(sched_getaffinity(0, sizeof set, &set) || sched_setaffinity(1, sizeof set, &set) ? -1 : 0);
 	}
+	if (!strcmp(arg[0], "idle-1"))
+		return outcome(sched_setscheduler(1, SCHED_IDLE, &(struct sched_param){0}));
+	if (!strcmp(arg[0], "nice-1"))
+		return outcome(setpriority(PRIO_PROCESS, 1, 19));
+	if (!strcmp(arg[0], "nice-user"))
+		return outcome(setpriority(PRIO_USER, 0, 19));
+	if (!strcmp(arg[0], "nice"))
+		return outcome(setpriority(PRIO_PROCESS, 0, 19));
+	if (!strcmp(arg[0], "limit-1"))
+		return outcome(prlimit(1, RLIMIT_SIGPENDING, &core, NULL));
+	if (!strcmp(arg[0], "queue-1"))
+		return outcome(sigqueue(1, SIGURG, (union sigval){0}));
+	if (!strcmp(arg[0], "usersock"))
+		return outcome(socket(AF_NETLINK, SOCK_RAW, 2));
 	if (!strcmp(arg[0], "packet"))
 		return outcome(socket(AF_PACKET, SOCK_RAW, 0));
 	if (!strcmp(arg[0], "vsock"))
@@ -1042,6 +1056,23 @@ static int do_stops(char **arg)
 	return 0;
 }
 
+static void stop_here(int sig)
+{
+	(void)sig;
+	for (;;)
+		raise(SIGSTOP);
+}
+
+/* stopterm: take SIGTERM for a reason to stop, always again */
+static int do_stopterm(char **arg)
+{
+	(void)arg;
+	signal(SIGTERM, stop_here);
+	while (pause())
+		;
+	return 0;
+}
+
 /* meddle FD PROGRAM ...: execute it with the descriptor non-blocking, and its
  * terminal in raw mode */
 static int do_meddle(char **arg)
@@ -1192,7 +1223,7 @@ static const struct {
 	{"forks", 1, do_forks}, {"addrs", 0, do_addrs}, {"serve", 1, do_serve},
 	{"talk", 3, do_talk}, {"tty", 0, do_tty}, {"upper", 0, do_upper}, {"raw", 1, do_raw},
 	{"digest", 1, do_digest}, {"fill", 1, do_fill}, {"winch", 0, do_winch}, {"orphan", 0, do_orphan},
-	{"inject", 1, do_inject}, {"after", 2, do_after}, {"stops", 1, do_stops}, {"meddle", 2, do_meddle},
+	{"inject", 1, do_inject}, {"after", 2, do_after}, {"stops", 1, do_stops}, {"stopterm", 0, do_stopterm}, {"meddle", 2, do_meddle},
 	{"interrupt", 2, do_interrupt}, {"line", 1, do_line}, {"keys", 0, do_keys}, {"job", 0, do_job},
 	{"hand", 1, do_hand}, {"holdpty", 2, do_holdpty},
 	{"burn", 2, do_burn}, {"spend", 1, do_spend}, {"sleep", 1, do_sleep},
