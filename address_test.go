@@ -144,3 +144,89 @@ func FuzzParseAddress(f *testing.F) {
 		}
 	})
 }
+
+// A hardware address is taken as ip(8) prints it, if one host can have it.
+func TestParseMAC(t *testing.T) {
+	tests := []struct {
+		want   string // the address, or the error
+		inputs []string
+	}{
+		{"02:00:00:00:00:17", []string{"02:00:00:00:00:17"}},
+		{"0a:1b:2c:3d:4e:5f", []string{"0a:1b:2c:3d:4e:5f", "0A:1B:2C:3D:4E:5F", "0a:1B:2c:3D:4e:5F"}},
+		{"00:00:00:00:00:01", []string{"00:00:00:00:00:01"}},
+		{"fe:ff:ff:ff:ff:ff", []string{"fe:ff:ff:ff:ff:ff"}},
+		{"not a hardware address, such as 02:00:00:00:00:17", []string{
+			"", "02", "02-00-00-00-00-17", "0200.0000.0017", "02:00:00:00:00:17:", "02:00:00:00:00:17\n", " 02:00:00:00:00:17",
+			"2:0:0:0:0:17", "02:00:00:00:17", "02:00:00:00:00:00:00:17", "02:00:5e:10:00:00:00:01", "0g:00:00:00:00:17", "172.17.0.1",
+			"00:00:00:00:fe:80:00:00:00:00:00:00:02:00:5e:10:00:00:00:01", "02:00:00:00:00:1７", strings.Repeat("02:", 1<<18) + "02",
+		}},
+		{"is a multicast address", []string{"01:00:5e:00:00:01", "33:33:00:00:00:01", "ff:ff:ff:ff:ff:ff", "03:00:00:00:00:00"}},
+		{"is no address", []string{"00:00:00:00:00:00"}},
+	}
+	for _, test := range tests {
+		for _, in := range test.inputs {
+			mac, err := parseMAC(in)
+			got := mac.String()
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want || (err == nil) != (len(mac) == 6) {
+				t.Errorf("parseMAC(%s) = %v, %v; want %s", quoted(in), mac, err, test.want)
+			}
+		}
+	}
+}
+
+// An MTU is one that an Ethernet interface can have.
+func TestParseMTU(t *testing.T) {
+	const not, large = "not a number of bytes, such as 1500", "too large, the most is 65535"
+	tests := []struct {
+		in   string
+		want int
+		err  string
+	}{
+		{"68", 68, ""}, {"576", 576, ""}, {"1500", 1500, ""}, {"9000", 9000, ""}, {"65535", 65535, ""},
+		{"67", 0, "too small, the least is 68"}, {"1", 0, "too small, the least is 68"},
+		{"65536", 0, large}, {strings.Repeat("9", 1<<20), 0, large},
+		{"", 0, not}, {"-1500", 0, not}, {"+1500", 0, not}, {"1500.0", 0, not}, {"1.5k", 0, not}, {"0x5dc", 0, not}, {" 1500", 0, not}, {"1500\n", 0, not}, {"1_500", 0, not},
+	}
+	for _, test := range tests {
+		got, err := parseMTU(test.in)
+		if got != test.want && err == nil || text(err) != test.err {
+			t.Errorf("parseMTU(%s) = %d, %v; want %d, %q", quoted(test.in), got, err, test.want, test.err)
+		}
+	}
+}
+
+// A gateway is one address that a router can have, without a prefix length.
+func TestParseGateway(t *testing.T) {
+	const not, never = "not an address, or none", "not the address of a router"
+	for in, want := range map[string]string{
+		"172.17.0.1": "", "10.0.0.0": "", "2001:db8::1": "", "169.254.1.1": "", "fe80::1": "",
+		"": not, "172.17.0.1/24": not, "NONE": not, " none": not, "none ": not, "172.017.0.1": not, "fe80::1%eth0": not, "::ffff:172.17.0.1": not,
+		"router": not, "1.2.3": not, "2001:db8::1\n": not, strings.Repeat("1", 1<<20): not,
+		"0.0.0.0": never, "::": never, "127.0.0.1": never, "::1": never, "224.0.0.1": never, "ff02::2": never,
+	} {
+		got, err := parseGateway(in)
+		if text(err) != want || err == nil && got.String() != in {
+			t.Errorf("parseGateway(%s) = %v, %v; want %q", quoted(in), got, err, want)
+		}
+	}
+}
+
+// The program's interface can have any name that the kernel takes as it is, save that
+// of the loopback one.
+func TestCheckProgramInterface(t *testing.T) {
+	for name, want := range map[string]string{
+		"eth0": "", "net": "", "lo0": "", "Lo": "", "a": "", "123456789012345": "", "-x": "", "...": "", "é": "",
+		"lo":  "is the loopback interface",
+		"a%b": "not an interface name", "eth%d": "not an interface name", "%": "not an interface name",
+		"":    "empty interface name",
+		"a/b": "not an interface name", ".": "not an interface name", "..": "not an interface name", "a b": "not an interface name", "eth0:1": "not an interface name", "a\x00": "not an interface name",
+		"1234567890123456": "longer than the 15 characters of an interface name",
+	} {
+		if got := text(checkProgramInterface(name)); got != want {
+			t.Errorf("checkProgramInterface(%q): %q, want %q", name, got, want)
+		}
+	}
+}

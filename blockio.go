@@ -52,6 +52,9 @@ func parseIOLimit(s string) (l ioLimit, err error) {
 		} else {
 			n, err = parseCount(value, 1<<32-1, "a number of operations a second") // blkcg's are of 32 bits
 		}
+		if err == nil && n < 2 { // v2 takes no less (tg_set_limit, block/blk-throttle.c)
+			err = errors.New("too small, the least is 2")
+		}
 		if err != nil {
 			return l, fmt.Errorf("%s: %w", key, err)
 		}

@@ -17,18 +17,18 @@ func TestParseIOLimit(t *testing.T) {
 		in   string
 		want ioLimit
 	}{
-		{"/dev/sda:rbps=1", ioLimit{device: "/dev/sda", rbps: 1}},
+		{"/dev/sda:rbps=5", ioLimit{device: "/dev/sda", rbps: 5}},
 		{"/dev/sda:wbps=10M", ioLimit{device: "/dev/sda", wbps: 10 << 20}},
 		{"/dev/sda:riops=100", ioLimit{device: "/dev/sda", riops: 100}},
 		{"/dev/sda:wiops=4294967295", ioLimit{device: "/dev/sda", wiops: 1<<32 - 1}},
 		{"/dev/sda:rbps=1.5K,wbps=2MiB,riops=3,wiops=4", ioLimit{"/dev/sda", 1536, 2 << 20, 3, 4, 0}},
-		{"/dev/sda:wiops=4,riops=3,wbps=2,rbps=1", ioLimit{"/dev/sda", 1, 2, 3, 4, 0}},
-		{"8:0:rbps=1", ioLimit{device: "8:0", rbps: 1}},
-		{"/dev/disk/by-path/pci-0:0:1:rbps=1", ioLimit{device: "/dev/disk/by-path/pci-0:0:1", rbps: 1}},
-		{"/a=b,c=d:rbps=1", ioLimit{device: "/a=b,c=d", rbps: 1}},
-		{"/a:rbps=2:rbps=1", ioLimit{device: "/a:rbps=2", rbps: 1}},
-		{"d:rbps=1", ioLimit{device: "d", rbps: 1}},
-		{"/a b\n:rbps=1", ioLimit{device: "/a b\n", rbps: 1}},
+		{"/dev/sda:wiops=4,riops=3,wbps=2,rbps=5", ioLimit{"/dev/sda", 5, 2, 3, 4, 0}},
+		{"8:0:rbps=5", ioLimit{device: "8:0", rbps: 5}},
+		{"/dev/disk/by-path/pci-0:0:1:rbps=5", ioLimit{device: "/dev/disk/by-path/pci-0:0:1", rbps: 5}},
+		{"/a=b,c=d:rbps=5", ioLimit{device: "/a=b,c=d", rbps: 5}},
+		{"/a:rbps=2:rbps=5", ioLimit{device: "/a:rbps=2", rbps: 5}},
+		{"d:rbps=5", ioLimit{device: "d", rbps: 5}},
+		{"/a b\n:rbps=5", ioLimit{device: "/a b\n", rbps: 5}},
 		{"/dev/sda:rbps=1024P", ioLimit{device: "/dev/sda", rbps: 1 << 60}},
 	}
 	for _, test := range tests {
@@ -44,14 +44,14 @@ func TestParseIOLimitRefuses(t *testing.T) {
 		want   string
 		inputs []string
 	}{
-		{"not DEVICE:rbps=N,wbps=N,riops=N,wiops=N", []string{"", ":", "/dev/sda", ":rbps=1", "rbps=1", "/dev/sda,rbps=1"}},
-		{`"" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:", "8:0:", "/dev/sda:rbps=1,", "/dev/sda:,rbps=1", "/dev/sda:rbps=1,,wbps=1", "/dev/sda:=1", "d::"}},
+		{"not DEVICE:rbps=N,wbps=N,riops=N,wiops=N", []string{"", ":", "/dev/sda", ":rbps=5", "rbps=5", "/dev/sda,rbps=5"}},
+		{`"" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:", "8:0:", "/dev/sda:rbps=5,", "/dev/sda:,rbps=5", "/dev/sda:rbps=5,,wbps=5", "/dev/sda:=1", "d::"}},
 		{`"0" is not rbps, wbps, riops or wiops`, []string{"8:0"}},
 		{`"RBPS" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:RBPS=1"}},
-		{`"bps" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:bps=1", "/dev/sda:rbps=1,bps=1"}},
-		{`" wbps" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:rbps=1, wbps=1"}},
+		{`"bps" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:bps=1", "/dev/sda:rbps=5,bps=1"}},
+		{`" wbps" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:rbps=5, wbps=5"}},
 		{`"a\n\x1b" is not rbps, wbps, riops or wiops`, []string{"/dev/sda:a\n\x1b=1"}},
-		{"rbps: empty size", []string{"/dev/sda:rbps", "/dev/sda:rbps=", "/dev/sda:wbps=1,rbps="}},
+		{"rbps: empty size", []string{"/dev/sda:rbps", "/dev/sda:rbps=", "/dev/sda:wbps=5,rbps="}},
 		{"rbps: must be greater than zero (leave the flag out for no limit)", []string{"/dev/sda:rbps=0", "/dev/sda:rbps=0M"}},
 		{"wbps: must not be negative", []string{"/dev/sda:wbps=-1"}},
 		{"wbps: too large", []string{"/dev/sda:wbps=9223372036854775808", "/dev/sda:wbps=18446744073709551616", "/dev/sda:wbps=" + digits41, "/dev/sda:wbps=" + digits1M}},
@@ -120,7 +120,7 @@ func TestIOLimitResolveRefuses(t *testing.T) {
 		if exists("/sys/dev/block", test.device) {
 			continue
 		}
-		if got, err := (ioLimit{device: test.device, rbps: 1}).resolve(); text(err) != test.want || got.number != 0 {
+		if got, err := (ioLimit{device: test.device, rbps: 5}).resolve(); text(err) != test.want || got.number != 0 {
 			t.Errorf("%q is resolved to %#x, %v; want error %q", test.device, got.number, err, test.want)
 		}
 	}
@@ -224,11 +224,11 @@ func TestLimitIO(t *testing.T) {
 		want  cgroups.Resources
 	}{
 		{ioLimit{number: number}, cgroups.Resources{}},
-		{ioLimit{number: number, rbps: 1}, cgroups.Resources{BlkioThrottleReadBpsDevice: device(1)}},
+		{ioLimit{number: number, rbps: 5}, cgroups.Resources{BlkioThrottleReadBpsDevice: device(5)}},
 		{ioLimit{number: number, wbps: 2}, cgroups.Resources{BlkioThrottleWriteBpsDevice: device(2)}},
 		{ioLimit{number: number, riops: 3}, cgroups.Resources{BlkioThrottleReadIOPSDevice: device(3)}},
 		{ioLimit{number: number, wiops: 4}, cgroups.Resources{BlkioThrottleWriteIOPSDevice: device(4)}},
-		{ioLimit{number: number, rbps: 1, wiops: 4}, cgroups.Resources{BlkioThrottleReadBpsDevice: device(1), BlkioThrottleWriteIOPSDevice: device(4)}},
+		{ioLimit{number: number, rbps: 5, wiops: 4}, cgroups.Resources{BlkioThrottleReadBpsDevice: device(5), BlkioThrottleWriteIOPSDevice: device(4)}},
 	}
 	for _, test := range tests {
 		var got cgroups.Resources
@@ -238,9 +238,9 @@ func TestLimitIO(t *testing.T) {
 		}
 	}
 	var got cgroups.Resources // a second device adds
-	limitIO(&got, ioLimit{number: number, rbps: 1})
+	limitIO(&got, ioLimit{number: number, rbps: 5})
 	limitIO(&got, ioLimit{number: unix.Mkdev(4095, 1<<20-1), rbps: 2})
-	if list := got.BlkioThrottleReadBpsDevice; len(list) != 2 || list[0].String() != "8:16 1" || list[1].String() != "4095:1048575 2" {
+	if list := got.BlkioThrottleReadBpsDevice; len(list) != 2 || list[0].String() != "8:16 5" || list[1].String() != "4095:1048575 2" {
 		t.Errorf("two devices: %v", list)
 	}
 }

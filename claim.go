@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -34,6 +35,9 @@ const claimsName = "addresses"
 // claimAddresses reserves addresses on the segment behind an interface of contain's
 // netns, by locks in dir. Of two that want one at the same time, one gets it. Its undo is release.
 func claimAddresses(dir string, index int, addresses []netip.Prefix) (*claim, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	var netns unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/net", &netns); err != nil {
 		return nil, fmt.Errorf("find the network namespace: %w", err)
@@ -42,7 +46,9 @@ func claimAddresses(dir string, index int, addresses []netip.Prefix) (*claim, er
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range addresses {
+	// In one order, or two that want the same could each have half of them.
+	inOrder := slices.SortedFunc(slices.Values(addresses), func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	for _, a := range inOrder {
 		lock := unix.Flock_t{Type: unix.F_WRLCK, Start: claimOffset(netns.Ino, index, a.Addr()), Len: 1}
 		err := unix.FcntlFlock(c.file.Fd(), unix.F_SETLK, &lock)
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -80,11 +86,14 @@ func openClaims(path string) (*claim, error) {
 	return nil, fmt.Errorf("lock %s: it does not stay", quoted(path))
 }
 
-// release gives up everything, and removes the file if nobody else uses it.
+// release gives up everything, and removes the file if nobody else uses it. Of two at
+// a time one waits for the other, or both would find that somebody else does.
 func (c *claim) release() {
 	if c == nil {
 		return
 	}
+	one := unix.Flock_t{Type: unix.F_WRLCK, Start: 1, Len: 1}
+	_ = unix.FcntlFlock(c.file.Fd(), unix.F_SETLKW, &one)
 	all := unix.Flock_t{Type: unix.F_WRLCK}
 	if unix.FcntlFlock(c.file.Fd(), unix.F_SETLK, &all) == nil {
 		_ = os.Remove(c.file.Name())
@@ -100,14 +109,14 @@ func (c *claim) takenBy(lock unix.Flock_t) error {
 	return errors.New("is in use by another contain")
 }
 
-// claimOffset is where the lock of an address on a segment lies: never 0.
+// claimOffset is where the lock of an address on a segment lies: never 0 or 1.
 func claimOffset(netns uint64, index int, a netip.Addr) int64 {
 	h := fnv.New64a()
 	bytes := a.As16()
 	_ = binary.Write(h, binary.NativeEndian, netns)
 	_ = binary.Write(h, binary.NativeEndian, int64(index))
 	h.Write(bytes[:])
-	return int64(h.Sum64()>>2) + 1
+	return int64(h.Sum64()>>2) + 2
 }
 
 // reserve takes the program's addresses, so that no other contain does, and asks the

@@ -59,7 +59,7 @@ type container struct {
 	overtime  *overtime       // set when the program has ended
 	usage     *os.File        // what says how much CPU time was used, if that is limited; else nil
 	usageUnit time.Duration   // of that
-	netns     *netns.NsHandle // kept for networkUse; or nil
+	netns     *netns.NsHandle // of its interface; or nil
 	network   network
 	disks     []ioLimit // resolved
 	pending   uint64    // signals that may be queued for pid1

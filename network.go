@@ -181,11 +181,7 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	if err != nil {
 		return 0, fmt.Errorf("open the network namespace: %w", reason(err))
 	}
-	if c.reported {
-		c.netns = &ns
-	} else {
-		defer ns.Close()
-	}
+	c.netns = &ns
 	if n.mtu == 0 {
 		n.mtu = b.mtu
 	}
@@ -242,12 +238,13 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 	hostVeth := hostVethOf(id)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = hostVeth
-	attrs.MTU = n.mtu
+	attrs.MTU = b.mtu // or it would lower the bridge's
 	attrs.Flags = net.FlagUp
 	attrs.HardwareAddr = hostMAC
 	link := &netlink.Veth{
 		LinkAttrs:        attrs,
 		PeerName:         n.name,
+		PeerMTU:          uint32(n.mtu),
 		PeerHardwareAddr: n.mac,
 		PeerNamespace:    netlink.NsFd(ns),
 	}
@@ -265,11 +262,16 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 	return link.Index, nil
 }
 
-// unplug removes the veth of a program that a limit has ended. Of others it stays as
-// long as TCP has something to deliver, as it would without contain: that keeps the
-// netns. (To remove it takes 20 ms, and for all would cut off what was sent last.)
+// unplug ends the program's network, when the program has ended. What TCP still has to
+// deliver keeps the netns, and the veth, which goes on to answer for the address: that
+// gets a moment, but not if a limit has ended the program. (To remove the veth takes
+// 20 ms; else it goes with the netns.)
 func (c *container) unplug() {
-	if c.hostEnd == 0 || !c.cutOff {
+	if c.netns == nil {
+		return
+	}
+	defer c.netns.Close()
+	if c.hostEnd == 0 || !c.cutOff && delivered(*c.netns) {
 		return
 	}
 	attrs := netlink.NewLinkAttrs()
@@ -277,15 +279,48 @@ func (c *container) unplug() {
 	_ = netlink.LinkDel(&netlink.Veth{LinkAttrs: attrs}) // else it is gone already
 }
 
+// delivered waits until no socket in ns has anything to deliver, for a moment; it
+// tells whether that is so.
+func delivered(ns netns.NsHandle) bool {
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_INET_DIAG)
+	if err != nil {
+		return true // this kernel does not tell (CONFIG_INET_DIAG)
+	}
+	defer h.Close()
+	for began := time.Now(); unfinished(h); time.Sleep(sentArrives) {
+		if time.Since(began) > sentIsLate {
+			return false
+		}
+	}
+	return true
+}
+
+// unfinished tells whether a TCP connection of a process that has ended waits for its
+// last acknowledgement.
+func unfinished(h *netlink.Handle) bool {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		sockets, err := h.SocketDiagTCP(family)
+		if err != nil {
+			continue
+		}
+		for _, s := range sockets {
+			switch s.State {
+			case netlink.TCP_FIN_WAIT1, netlink.TCP_CLOSING, netlink.TCP_LAST_ACK:
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func hostVethOf(id string) string { return "ctn" + id }
 
 // networkUse reads what has passed the program's interface, which lives as long as the
-// netns that contain holds. It lets go of that. Nil: there is none.
+// netns that contain holds. Nil: there is none.
 func (c *container) networkUse() *netUse {
 	if c.netns == nil {
 		return nil
 	}
-	defer c.netns.Close()
 	h, err := netlink.NewHandleAt(*c.netns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil
@@ -354,7 +389,7 @@ func (c *container) configure(n network, b bridge, ns netns.NsHandle) error {
 
 // routes returns the gateways of the default routes, one of a family at most.
 func (n network) routes(b bridge) (gateways []netip.Addr) {
-	if n.noRoute || len(n.gateways) > 0 || n.attach.kind != netBridge {
+	if n.noRoute || len(n.gateways) > 0 || n.attach.kind == netMacvlan || n.attach.kind == netIPvlan {
 		return n.gateways
 	}
 	routed := map[bool]bool{}

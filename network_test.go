@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -87,6 +88,80 @@ func TestBridgeGateway(t *testing.T) {
 				t.Errorf("gateway %v, %v; want %q", got, ok, test.want)
 			}
 		})
+	}
+}
+
+// routers are gateways as they are in a network, or in a test's table.
+func routers(list ...string) []netip.Addr {
+	var all []netip.Addr
+	for _, s := range list {
+		all = append(all, netip.MustParseAddr(s))
+	}
+	return all
+}
+
+// The default routes go where the user wants them; else to the bridge, one of each
+// family at most.
+func TestRoutes(t *testing.T) {
+	const v4, v6 = "172.17.0.1/16", "2001:db8::1/64"
+	tests := []struct {
+		name    string
+		bridge  []string
+		network network
+		want    []netip.Addr
+	}{
+		{"the bridge", []string{v4, v6}, network{address: prefixes("172.17.0.9/16")}, routers("172.17.0.1")},
+		{"the bridge, IPv6", []string{v4, v6}, network{address: prefixes("2001:db8::9/64")}, routers("2001:db8::1")},
+		{"both families", []string{v4, v6}, network{address: prefixes("2001:db8::9/64", "172.17.0.9/16")}, routers("2001:db8::1", "172.17.0.1")},
+		{"two addresses, one route", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "172.17.0.10/16", "2001:db8::9/64", "2001:db8::10/64")}, routers("172.17.0.1", "2001:db8::1")},
+		{"two networks, the first", []string{v4, "10.0.0.1/8"}, network{address: prefixes("10.0.0.9/8", "172.17.0.9/16")}, routers("10.0.0.1")},
+		{"the second can", []string{v4}, network{address: prefixes("172.17.5.9/24", "172.17.0.10/24")}, routers("172.17.0.1")},
+		{"not to be reached", []string{v4}, network{address: prefixes("172.17.5.9/24")}, nil},
+		{"bridge without an address", nil, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64")}, nil},
+		{"none", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64"), noRoute: true}, nil},
+		{"given", []string{v4}, network{address: prefixes("172.17.0.9/16"), gateways: routers("172.17.0.254")}, routers("172.17.0.254")},
+		{"given, bridge without an address", nil, network{address: prefixes("172.17.0.9/16"), gateways: routers("172.17.0.254")}, routers("172.17.0.254")},
+		{"one given, none of the other family", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64"), gateways: routers("172.17.0.254")}, routers("172.17.0.254")},
+		{"both given", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64"), gateways: routers("2001:db8::fe", "172.17.0.254")}, routers("2001:db8::fe", "172.17.0.254")},
+		{"no address", []string{v4, v6}, network{}, nil},
+	}
+	for _, test := range tests {
+		if got := test.network.routes(bridge{address: prefixes(test.bridge...)}); !slices.Equal(got, test.want) {
+			t.Errorf("%s: routes %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// A gateway that the program could not reach, or that would be one too many, is a
+// mistake in the command line.
+func TestCheckGateways(t *testing.T) {
+	both := prefixes("172.17.0.9/16", "2001:db8::9/64")
+	tests := []struct {
+		network network
+		want    string
+	}{
+		{network{address: both}, ""},
+		{network{address: both, noRoute: true}, ""},
+		{network{address: both, gateways: routers("172.17.255.254")}, ""},
+		{network{address: both, gateways: routers("2001:db8::1", "172.17.0.1")}, ""},
+		{network{address: prefixes("10.0.0.1/31"), gateways: routers("10.0.0.0")}, ""},
+		{network{address: prefixes("10.0.0.1/24", "10.0.1.1/24"), gateways: routers("10.0.1.2")}, ""},
+		{network{address: both, noRoute: true, gateways: routers("172.17.0.1")}, "-gateway none and another -gateway exclude each other"},
+		{network{address: both, gateways: routers("172.18.0.1")}, `-gateway "172.18.0.1": in no network of a -network-address`},
+		{network{address: both, gateways: routers("2001:db8:1::1")}, `-gateway "2001:db8:1::1": in no network of a -network-address`},
+		{network{address: both[:1], gateways: routers("2001:db8::1")}, `-gateway "2001:db8::1": in no network of a -network-address`},
+		{network{address: both, gateways: routers("fe80::1")}, `-gateway "fe80::1": in no network of a -network-address`},
+		{network{address: prefixes("10.0.0.1/32"), gateways: routers("10.0.0.2")}, `-gateway "10.0.0.2": in no network of a -network-address`},
+		{network{address: both, gateways: routers("172.17.0.9")}, `-gateway "172.17.0.9": is the program's own address`},
+		{network{address: prefixes("10.0.0.1/24", "10.0.0.2/24"), gateways: routers("10.0.0.2")}, `-gateway "10.0.0.2": is the program's own address`},
+		{network{address: both, gateways: routers("2001:db8::9")}, `-gateway "2001:db8::9": is the program's own address`},
+		{network{address: both, gateways: routers("172.17.0.1", "172.17.0.2")}, `-gateway "172.17.0.2": a second one of its family`},
+		{network{address: both, gateways: routers("172.17.0.1", "2001:db8::1", "2001:db8::1")}, `-gateway "2001:db8::1": a second one of its family`},
+	}
+	for _, test := range tests {
+		if got := text(test.network.checkGateways()); got != test.want {
+			t.Errorf("%v, %v: %q, want %q", test.network.address, test.network.gateways, got, test.want)
+		}
 	}
 }
 

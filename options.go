@@ -246,7 +246,18 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 	if err := o.checkAttachment(given); err != nil {
 		return err
 	}
-	return o.checkGateways()
+	return then(o.checkMTU(), o.checkGateways())
+}
+
+// checkMTU reports one that is too small for an address.
+func (n *network) checkMTU() error {
+	const least6 = 1280 // RFC 8200
+	for _, a := range n.address {
+		if a.Addr().Is6() && n.mtu != 0 && n.mtu < least6 {
+			return fmt.Errorf("-network-mtu %d: too small for an IPv6 address, the least is %d", n.mtu, least6)
+		}
+	}
+	return nil
 }
 
 // checkGateways reports a gateway that the program could not reach.

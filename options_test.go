@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"net"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -153,13 +154,27 @@ func TestParseOptionsLimits(t *testing.T) {
 		{[]string{"-cpu-weight", "0", "-cpu-weight", "10000"}, func(o *options) { o.cpuWeight = 10000 }},
 		{[]string{"-pids-limit", "7"}, func(o *options) { o.pids = 7 }},
 		{[]string{"-pids-limit", "0", "-pids-limit", "4194304"}, func(o *options) { o.pids = 4194304 }},
-		{[]string{"-io-max", "8:0:rbps=1", "-io-max", "/a:wiops=2"}, func(o *options) { o.io = []ioLimit{{device: "8:0", rbps: 1}, {device: "/a", wiops: 2}} }},
+		{[]string{"-io-max", "8:0:rbps=5", "-io-max", "/a:wiops=2"}, func(o *options) { o.io = []ioLimit{{device: "8:0", rbps: 5}, {device: "/a", wiops: 2}} }},
 		{append([]string{"-network-bandwidth", "1mbit/up"}, network...), func(o *options) {
 			o.address, o.bandwidth = prefixes("10.0.0.2/24"), bandwidth{Up: 1_000_000}
 		}},
 		{append([]string{"-network-bandwidth", "1mbit/up", "-network-bandwidth", "2mbit/down"}, network...), func(o *options) {
 			o.address, o.bandwidth = prefixes("10.0.0.2/24"), bandwidth{Down: 2_000_000}
 		}},
+		{append([]string{"-network-name", "lo", "-network-name", "net1"}, network...), func(o *options) { // of two the last
+			o.address, o.name = prefixes("10.0.0.2/24"), "net1"
+		}},
+		{append([]string{"-network-mac", "x", "-network-mac", "0A:00:00:00:00:01"}, network...), func(o *options) {
+			o.address, o.mac = prefixes("10.0.0.2/24"), net.HardwareAddr{10, 0, 0, 0, 0, 1}
+		}},
+		{append([]string{"-network-mtu", "1", "-network-mtu", "1280"}, network...), func(o *options) { o.address, o.mtu = prefixes("10.0.0.2/24"), 1280 }},
+		{append([]string{"-gateway", "10.0.0.1"}, network...), func(o *options) { o.address, o.gateways = prefixes("10.0.0.2/24"), routers("10.0.0.1") }},
+		{append([]string{"-gateway", "10.0.0.1", "-gateway", "2001:db8::1", "-network-address", "2001:db8::2/64"}, network...), func(o *options) { // each
+			o.address, o.gateways = prefixes("2001:db8::2/64", "10.0.0.2/24"), routers("10.0.0.1", "2001:db8::1")
+		}},
+		{append([]string{"-gateway", "none", "-gateway=none"}, network...), func(o *options) { o.address, o.noRoute = prefixes("10.0.0.2/24"), true }},
+		{[]string{"-check-address=false"}, func(o *options) { o.ask = false }},
+		{[]string{"-check-address"}, nil},
 		{[]string{"-timeout", "1.5h"}, func(o *options) { o.wall = 90 * time.Minute }},
 		{[]string{"-timeout", "0", "-timeout", "1"}, func(o *options) { o.wall = time.Second }},
 		{[]string{"-cpu-time", "1ms"}, func(o *options) { o.cpuTime = time.Millisecond }},
@@ -203,10 +218,26 @@ func TestParseOptionsRefusesLimits(t *testing.T) {
 		{[]string{"-pids-limit", "0"}, `-pids-limit "0": too small, the least is 1`},
 		{[]string{"-pids-limit", "-1"}, `-pids-limit "-1": not a number of tasks, such as 100`},
 		{[]string{"-io-max", "/dev/sda"}, `-io-max "/dev/sda": not DEVICE:rbps=N,wbps=N,riops=N,wiops=N`},
-		{[]string{"-io-max", "8:0:x=1", "-io-max", "8:0:rbps=1"}, `-io-max "8:0:x=1": "x" is not rbps, wbps, riops or wiops`},
+		{[]string{"-io-max", "8:0:x=1", "-io-max", "8:0:rbps=5"}, `-io-max "8:0:x=1": "x" is not rbps, wbps, riops or wiops`},
 		{[]string{"-network-bandwidth", "1mbit"}, "-network-bandwidth needs -network-address"},
 		{[]string{"-network-bandwidth", "1mbit/up"}, "-network-bandwidth needs -network-address"},
 		{[]string{"-network-bandwidth", "1"}, `-network-bandwidth "1": not a rate, such as 10mbit (units: bit, kbit, mbit, gbit)`},
+		{[]string{"-network-name", "eth1"}, "-network-name needs -network-address"},
+		{[]string{"-network-mac", "02:00:00:00:00:17"}, "-network-mac needs -network-address"},
+		{[]string{"-network-mtu", "1500"}, "-network-mtu needs -network-address"},
+		{[]string{"-gateway", "10.0.0.1"}, "-gateway needs -network-address"},
+		{[]string{"-gateway", "none"}, "-gateway needs -network-address"},
+		{[]string{"-network-name", "lo"}, `-network-name "lo": is the loopback interface`},
+		{[]string{"-network-name", ""}, `-network-name "": empty interface name`},
+		{[]string{"-network-name", "a%d"}, `-network-name "a%d": not an interface name`},
+		{[]string{"-network-mac", "01:00:00:00:00:17"}, `-network-mac "01:00:00:00:00:17": is a multicast address`},
+		{[]string{"-network-mac", "02:00"}, `-network-mac "02:00": not a hardware address, such as 02:00:00:00:00:17`},
+		{[]string{"-network-mtu", "67"}, `-network-mtu "67": too small, the least is 68`},
+		{[]string{"-network-mtu", ""}, `-network-mtu "": not a number of bytes, such as 1500`},
+		{[]string{"-gateway", "x", "-gateway", "none"}, `-gateway "x": not an address, or none`},
+		{[]string{"-gateway", "127.0.0.1"}, `-gateway "127.0.0.1": not the address of a router`},
+		{[]string{"-network-address", "10.0.0.2/24", "-gateway", "none", "-gateway", "10.0.0.1"}, "-gateway none and another -gateway exclude each other"},
+		{[]string{"-network-address", "10.0.0.2/24", "-gateway", "10.0.1.1"}, `-gateway "10.0.1.1": in no network of a -network-address`},
 		{[]string{"-timeout", "0"}, `-timeout "0": too small, the least is 1ms (leave the flag out for no limit)`},
 		{[]string{"-timeout", ""}, `-timeout "": not a time, such as 30s (units: ms, s, m, h, d)`},
 		{[]string{"-cpu-time", "0.5ms"}, `-cpu-time "0.5ms": too small, the least is 1ms (leave the flag out for no limit)`},
@@ -224,7 +255,7 @@ func TestParseOptionsRefusesLimits(t *testing.T) {
 			t.Errorf("parseOptions(%.300q): %q, hint %q\nwant %q", args, text(err), hint(err), test.want)
 		}
 	}
-	for _, name := range []string{"memory-soft-limit", "virtual-memory-limit", "ulimit", "cpus", "cpu-weight", "pids-limit", "io-max", "network-bandwidth", "timeout", "grace", "cpu-time", "report", "tty"} {
+	for _, name := range []string{"memory-soft-limit", "virtual-memory-limit", "ulimit", "cpus", "cpu-weight", "pids-limit", "io-max", "network-bandwidth", "network-name", "network-mac", "network-mtu", "gateway", "timeout", "grace", "cpu-time", "report", "tty"} {
 		want := "flag needs an argument: -" + name
 		if _, err := parseOptions([]string{"-chroot", "/r", "-" + name}); text(err) != want || hint(err) != usageHint {
 			t.Errorf("-%s alone: %v, want %s", name, err, want)
@@ -258,6 +289,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		{with("-memory", "1G", "p"), "flag provided but not defined: -memory", usageHint},
 		{with("---bridge", "b", "p"), "bad flag syntax: ---bridge", usageHint},
 		{with("-=x", "p"), "bad flag syntax: -=x", usageHint},
+		{with("-check-address=maybe", "p"), `invalid boolean value "maybe" for -check-address: parse error`, usageHint},
 		{with("-version=maybe"), `invalid boolean value "maybe" for -version: parse error`, usageHint},
 		{with(), "no program given", usageHint},
 		{with("--"), "no program given", usageHint},

@@ -256,7 +256,7 @@ func TestRecordWriteNames(t *testing.T) {
 // everyLimit is a command line with each limit.
 var everyLimit = []string{
 	"-chroot", "/r", "-memory-limit", "128M", "-memory-soft-limit", "64M", "-virtual-memory-limit", "1G", "-ulimit", "nofile=10:20", "-ulimit", "nproc=unlimited",
-	"-cpu-core-ids", "0-1,3", "-cpus", "1.5", "-cpu-weight", "50", "-pids-limit", "7", "-io-max", "8:0:rbps=1,wiops=4", "-io-max", "/dev/sdb:wbps=2,riops=3",
+	"-cpu-core-ids", "0-1,3", "-cpus", "1.5", "-cpu-weight", "50", "-pids-limit", "7", "-io-max", "8:0:rbps=5,wiops=4", "-io-max", "/dev/sdb:wbps=2,riops=3",
 	"-network-address", "10.0.0.2/24", "-network-bandwidth", "10mbit/down:1mbit/up", "-timeout", "1.5s", "-grace", "250ms", "-cpu-time", "1m", "p",
 }
 
@@ -265,7 +265,7 @@ func TestRecordAsk(t *testing.T) {
 		`"io_max":[],"network_bandwidth":null,"timeout_us":null,"grace_us":null,"cpu_time_us":null}`
 	every := `{"memory_bytes":134217728,"memory_soft_bytes":67108864,"cpu_core_ids":"0-1,3","cpus":1.5,"cpu_weight":50,"pids":7,` +
 		`"ulimits":{"as":"1073741824:1073741824","nofile":"10:20","nproc":"unlimited:unlimited"},` +
-		`"io_max":[{"device":"8:0","rbps":1,"wbps":null,"riops":null,"wiops":4},{"device":"/dev/sdb","rbps":null,"wbps":2,"riops":3,"wiops":null}],` +
+		`"io_max":[{"device":"8:0","rbps":5,"wbps":null,"riops":null,"wiops":4},{"device":"/dev/sdb","rbps":null,"wbps":2,"riops":3,"wiops":null}],` +
 		`"network_bandwidth":{"down_bits_per_second":10000000,"up_bits_per_second":1000000},"timeout_us":1500000,"grace_us":250000,"cpu_time_us":60000000}`
 	tests := []struct {
 		args []string

@@ -44,6 +44,11 @@ const (
 	bridgeIsSlow   = time.Second
 	bridgeForwards = 65 * time.Second
 
+	// What a program has sent before its end is acknowledged, tried at this distance;
+	// after sentIsLate it is cut off. Else: the last of it is lost.
+	sentArrives = 5 * time.Millisecond
+	sentIsLate  = time.Second
+
 	// A neighbour answers, asked again because somebody has answered; after netnsEnds
 	// that is no longer the netns of a program that has ended. Else: an address that is
 	// taken is given out, or one that is free is refused.

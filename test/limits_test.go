@@ -251,7 +251,7 @@ func TestUlimitAboveTheCallers(t *testing.T) {
 		return startCommand(t, exec.Command("sh", args...)).wait(t)
 	}
 	without := []string{"setpriv", "--bounding-set=-sys_resource"}
-	run("101", without...).wantError(t, 125, `the limit "nofile": above contain's own hard limit, 100, which it may not raise: it lacks CAP_SYS_RESOURCE`)
+	run("101", without...).wantError(t, 125, `-ulimit "nofile=101:101": above contain's own hard limit, 100, which it may not raise: it lacks CAP_SYS_RESOURCE`)
 	cases := map[string]result{"100:100": run("100", without...), "70:90": run("70:90", without...), "80:80": run("80")}
 	if mayRaise, _ := strconv.ParseUint(field(readStatus(t, os.Getpid()), "CapEff"), 16, 64); mayRaise>>unix.CAP_SYS_RESOURCE&1 == 1 {
 		cases["200:300"] = run("200:300")
@@ -411,7 +411,7 @@ func TestIOMax(t *testing.T) {
 		near(t, held[i].flag+" "+held[i].way+", bytes a second", rate, want, loose(0.1, 0.2))
 	}
 	// A program that waits for the disk can be ended all the same.
-	if r, _ := startReporting(t, "-chroot", root, "-io-max", node+":rbps=1", "-timeout", soon(), "-grace", "0", "--",
+	if r, _ := startReporting(t, "-chroot", root, "-io-max", node+":rbps=2", "-timeout", soon(), "-grace", "0", "--",
 		"probe", "direct", "r", "/file", itoa(size), itoa(1<<18)).endWithin(t, seconds(t, soon())+5); r.code() != 124 {
 		t.Errorf("a program that waits for the disk: status %d, stderr %q", r.code(), r.stderr)
 	}

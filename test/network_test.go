@@ -1,12 +1,20 @@
 package test
 
 import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 func lines(text string) []string {
@@ -21,12 +29,18 @@ func TestWithoutAddressThereIsLoopbackOnly(t *testing.T) {
 	r.want(t, 0, "lo up\nlo up 127.0.0.1/8\n")
 }
 
+// The interface has the given addresses and no others: none is link-local, and IPv6
+// is off where none is IPv6.
 func TestOneInterfaceWithTheAddress(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
 	for _, c := range []struct{ addresses, want []string }{
 		{[]string{"172.17.0.99/24"}, []string{"eth0 up", "eth0 up 172.17.0.99/24", "lo up", "lo up 127.0.0.1/8"}},
 		{[]string{"2001:db8:17::99/64"}, []string{"eth0 up", "eth0 up 2001:db8:17::99/64", "lo up", "lo up 127.0.0.1/8", "lo up ::1/128"}},
+		{[]string{"172.17.0.99/24", "2001:db8:17::99/64"}, []string{"eth0 up", "eth0 up 172.17.0.99/24", "eth0 up 2001:db8:17::99/64",
+			"lo up", "lo up 127.0.0.1/8", "lo up ::1/128"}},
+		{[]string{"172.17.0.99/24", "172.17.0.99/24"}, []string{"eth0 up", "eth0 up 172.17.0.99/24", "lo up", "lo up 127.0.0.1/8"}},
+		{nil, []string{"lo up", "lo up 127.0.0.1/8"}},
 		{[]string{"172.17.0.99/24", "172.17.0.100/24", "2001:db8:17::99/64"}, []string{"eth0 up", "eth0 up 172.17.0.100/24",
 			"eth0 up 172.17.0.99/24", "eth0 up 2001:db8:17::99/64", "lo up", "lo up 127.0.0.1/8", "lo up ::1/128"}},
 	} {
@@ -35,12 +49,9 @@ func TestOneInterfaceWithTheAddress(t *testing.T) {
 			args = append(args, "--network-address", a)
 		}
 		r := contain(t, append(args, "--", "probe", "addrs")...)
-		got := slices.DeleteFunc(lines(r.stdout), func(l string) bool { return strings.Contains(l, " fe80:") })
+		got := lines(r.stdout)
 		if r.code() != 0 || !slices.Equal(got, c.want) {
 			t.Errorf("%q: status %d, interfaces %q, stderr %q; want %q", c.addresses, r.code(), got, r.stderr, c.want)
-		}
-		if len(c.addresses) == 1 && !strings.Contains(c.addresses[0], ":") && strings.Contains(r.stdout, "fe80") {
-			t.Errorf("IPv6 is on although no IPv6 address was given: %q", r.stdout)
 		}
 	}
 }
@@ -158,4 +169,239 @@ func TestBridgesThatCannotServe(t *testing.T) {
 			t.Errorf("%s on %s: stderr %q, want the hint %q", c.address, c.bridge, r.stderr, c.hint)
 		}
 	}
+}
+
+// defaultRoutes runs contain and returns the gateways that its program sees.
+func defaultRoutes(t *testing.T, args ...string) (gateways []string) {
+	t.Helper()
+	r := contain(t, append(args, "--", "probe", "cat", "/proc/net/route", "/proc/net/ipv6_route")...)
+	if r.code() != 0 || r.stderr != "" {
+		t.Errorf("%q: status %d, stderr %q", args, r.code(), r.stderr)
+	}
+	none := strings.Repeat("0", 32)
+	for line := range strings.Lines(r.stdout) {
+		f := strings.Fields(line)
+		var a []byte
+		switch {
+		case len(f) == 11 && f[1] == "00000000" && f[7] == "00000000":
+			a, _ = hex.DecodeString(f[2])
+			slices.Reverse(a)
+		case len(f) == 10 && f[0] == none && f[1] == "00" && f[4] != none:
+			a, _ = hex.DecodeString(f[4])
+		default:
+			continue
+		}
+		gateway, _ := netip.AddrFromSlice(a)
+		gateways = append(gateways, gateway.String())
+	}
+	return gateways
+}
+
+// The default route is via the given gateways, and no others.
+func TestGateway(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	const v4, v6 = "172.17.0.99/24", "2001:db8:17::99/64"
+	for _, c := range []struct{ flags, want string }{
+		{"-network-address " + v4, "172.17.0.1"},
+		{"-network-address " + v4 + " -gateway 172.17.0.254", "172.17.0.254"},
+		{"-network-address " + v4 + " -gateway none", ""},
+		{"-network-address " + v6 + " -gateway 2001:db8:17::fe", "2001:db8:17::fe"},
+		{"-network-address " + v6 + " -gateway none", ""},
+		{"-network-address " + v4 + " -network-address " + v6, "172.17.0.1 2001:db8:17::1"},
+		{"-network-address " + v4 + " -network-address " + v6 + " -gateway 2001:db8:17::fe -gateway 172.17.0.254", "172.17.0.254 2001:db8:17::fe"},
+		{"-network-address " + v4 + " -network-address " + v6 + " -gateway 172.17.0.254", "172.17.0.254"},
+		{"-network-address " + v4 + " -network-address " + v6 + " -gateway none", ""},
+	} {
+		if got := strings.Join(defaultRoutes(t, append([]string{"-chroot", root}, strings.Fields(c.flags)...)...), " "); got != c.want {
+			t.Errorf("%s: gateways %q, want %q", c.flags, got, c.want)
+		}
+	}
+}
+
+// What lies behind a gateway can be reached, with the flag and not without it.
+func TestGatewayIsUsed(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	bridge(t, "br-bare")
+	ns := neighbour(t, "br-bare", "0e:00:00:00:00:01", "172.22.0.254/24", "10.77.0.1/32")
+	listens(t, ns, "10.77.0.1:7")
+	args := []string{"-chroot", root, "-bridge", "br-bare", "-network-address", "172.22.0.2/24"}
+	program := []string{"--", "probe", "knock", "10.77.0.1", "7"}
+	contain(t, slices.Concat(args, []string{"-gateway", "172.22.0.254"}, program)...).want(t, 0, "connected, 0 again\n")
+	contain(t, slices.Concat(args, program)...).want(t, 1, "connect: Network is unreachable\n")
+}
+
+// The program's interface has the given name, hardware address and MTU, the latter
+// at both ends.
+func TestNameMACAndMTU(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	bridge(t, "br-flags", "172.26.0.1/24")
+	for _, c := range []struct{ name, mac, mtu string }{
+		{"net1", "0e:00:00:00:00:17", "1280"},
+		{"ctn-123456789.0", "02:63:00:00:00:01", "1500"},
+		{"...", "fe:63:00:00:00:01", "1499"}, // that of the host ends
+		{"é", "00:00:00:00:00:01", "68"},
+		{bridgeName, "0e:ff:ff:ff:ff:ff", "1500"},
+	} {
+		dir := "/sys/class/net/" + c.name
+		p := start(t, "-chroot", root, "-bridge", "br-flags", "-network-address", "172.26.0.99/24", "-network-name", c.name, "-network-mac", strings.ToUpper(c.mac),
+			"-network-mtu", c.mtu, "--", "probe", "cat", dir+"/address", dir+"/mtu")
+		p.wait(t).want(t, 0, c.mac+"\n"+c.mtu+"\n")
+		r := contain(t, "-chroot", root, "-bridge", "br-flags", "-network-address", "172.26.0.99/24", "-network-name", c.name, "--", "probe", "addrs")
+		if got, want := lines(r.stdout), lines(c.name+" up\n"+c.name+" up 172.26.0.99/24\nlo up\nlo up 127.0.0.1/8"); !slices.Equal(got, want) {
+			t.Errorf("interfaces %q, stderr %q; want %q", got, r.stderr, want)
+		}
+	}
+}
+
+// contain changes no bridge: a program's MTU is not for others, and least of all does
+// a small one take the bridge's IPv6 addresses away.
+func TestBridgeKeepsItsMTU(t *testing.T) {
+	leavesNothing(t)
+	link := bridge(t, "br-mtu", "172.26.0.1/24", "2001:db8:26::1/64")
+	p := start(t, "-chroot", rootfs(t), "-bridge", "br-mtu", "-network-address", "172.26.0.2/24", "-network-mtu", "1000", "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	now, err := netlink.LinkByIndex(link.Attrs().Index)
+	if err != nil || now.Attrs().MTU != link.Attrs().MTU {
+		t.Errorf("the bridge's MTU was %d, and is %d, %v", link.Attrs().MTU, now.Attrs().MTU, err)
+	}
+	addresses, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if !slices.ContainsFunc(addresses, func(a netlink.Addr) bool { return a.IP.String() == "2001:db8:26::1" }) {
+		t.Errorf("the bridge has the addresses %v, %v", addresses, err)
+	}
+}
+
+// Flags of the interface that cannot be right are told of in one line.
+func TestBadNetworkFlags(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, c := range []struct{ flags, text string }{
+		{"-gateway 10.9.9.9", `-gateway "10.9.9.9": in no network of a -network-address`},
+		{"-gateway 2001:db8:17::1", `-gateway "2001:db8:17::1": in no network of a -network-address`},
+		{"-gateway 172.17.0.99", `-gateway "172.17.0.99": is the program's own address`},
+		{"-gateway 172.17.0.1 -gateway 172.17.0.2", `-gateway "172.17.0.2": a second one of its family`},
+		{"-gateway 172.17.0.1 -gateway none", "-gateway none and another -gateway exclude each other"},
+		{"-gateway 172.17.0.1/24", `-gateway "172.17.0.1/24": not an address, or none`},
+		{"-gateway 172.17.0.255", "add the default route via 172.17.0.255: invalid argument"},
+		{"-network-name lo", `-network-name "lo": is the loopback interface`},
+		{"-network-name eth%d", `-network-name "eth%d": not an interface name`},
+		{"-network-name 1234567890123456", "longer than the 15 characters"},
+		{"-network-mac 01:00:00:00:00:17", `-network-mac "01:00:00:00:00:17": is a multicast address`},
+		{"-network-mac 00:00:00:00:00:00", `-network-mac "00:00:00:00:00:00": is no address`},
+		{"-network-mac 0200.0000.0017", `-network-mac "0200.0000.0017": not a hardware address`},
+		{"-network-mtu 67", `-network-mtu "67": too small, the least is 68`},
+		{"-network-mtu 65536", `-network-mtu "65536": too large, the most is 65535`},
+		{"-network-mtu 1k", `-network-mtu "1k": not a number of bytes`},
+	} {
+		args := slices.Concat([]string{"-chroot", root, "-network-address", "172.17.0.99/24"}, strings.Fields(c.flags), []string{"--", "probe", "exit", "0"})
+		contain(t, args...).wantError(t, 125, c.text)
+	}
+	bridge(t, "br-flags")
+	contain(t, "-chroot", root, "-bridge", "br-flags", "-network-address", "2001:db8:26::2/64", "-network-mtu", "1279", "--", "probe", "exit", "0").
+		wantError(t, 125, "-network-mtu 1279: too small for an IPv6 address")
+	for _, flag := range []string{"-gateway=none", "-network-name=net1", "-network-mac=02:00:00:00:00:17", "-network-mtu=1500"} {
+		name, _, _ := strings.Cut(flag, "=")
+		contain(t, "-chroot", root, flag, "--", "probe", "exit", "0").wantError(t, 125, name+" needs -network-address")
+	}
+}
+
+// spanningTree makes a bridge run the spanning tree protocol, with the least delay
+// that there is: its ports listen and learn for two seconds each.
+func spanningTree(t *testing.T, link netlink.Link) {
+	t.Helper()
+	request := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	message := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	message.Index = int32(link.Attrs().Index)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
+	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	data.AddRtAttr(nl.IFLA_BR_FORWARD_DELAY, nl.Uint32Attr(200))
+	data.AddRtAttr(nl.IFLA_BR_STP_STATE, nl.Uint32Attr(1))
+	request.AddData(message)
+	request.AddData(info)
+	if _, err := request.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Where the bridge's port has to listen and learn first, contain says that it waits,
+// and the program starts when it can be heard. A signal ends the wait.
+func TestSpanningTree(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	spanningTree(t, bridge(t, "br-stp", "172.23.0.1/24"))
+	here, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	listens(t, here, "172.23.0.1:7")
+	const says = "contain: waiting for bridge br-stp to forward (spanning tree protocol?)\n"
+	args := []string{"-chroot", root, "-bridge", "br-stp", "-network-address"}
+	patient := start(t, append(args, "172.23.0.2/24", "--", "probe", "knock", "172.23.0.1", "7")...)
+	for sig, address := range map[syscall.Signal]string{syscall.SIGTERM: "172.23.0.3/24", syscall.SIGINT: "172.23.0.4/24"} {
+		p := start(t, append(args, address, "--", "probe", "exit", "0")...)
+		waitFor(t, "the message", func() bool { return p.stderr.String() == says })
+		p.signal(t, sig)
+		if r := p.wait(t); r.status.Signal() != sig || r.stderr != says {
+			t.Errorf("status %d, stderr %q; want the death by %v", r.code(), r.stderr, sig)
+		}
+	}
+	if r := patient.wait(t); r.code() != 0 || r.stdout != "connected, 0 again\n" || r.stderr != says {
+		t.Errorf("status %d, stdout %q, stderr %q", r.code(), r.stdout, r.stderr)
+	}
+}
+
+// fillBridge makes a bridge in the network namespace of the thread, and gives it all
+// the ports that it can have: both ends of pairs.
+func fillBridge(name string) error {
+	if err := makeBridge(name, "172.24.0.1/16"); err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < 1023; i += 2 {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.MasterIndex = fmt.Sprint("p", i), link.Attrs().Index
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: fmt.Sprint("p", i+1)}); err != nil {
+			return err
+		}
+		if i == 1022 {
+			return nil
+		}
+		peer, err := netlink.LinkByName(fmt.Sprint("p", i+1))
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetMaster(peer, link); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A bridge that is full is told of, and of the pair that contain made nothing is left.
+func TestBridgeWithoutAFreePort(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	ns := newNetns(t) // takes the links with it, which one by one would take long
+	inside(t, ns, func() error {
+		if err := fillBridge("br-full"); err != nil {
+			return err
+		}
+		before, _ := netlink.LinkList()
+		cmd := exec.Command(containPath, "-chroot", root, "-bridge", "br-full", "-network-address", "172.24.0.2/16", "--", "probe", "exit", "0")
+		p := startCommand(t, cmd) // by this thread
+		r := p.wait(t)
+		r.wantError(t, 125, "it has no free port (1023 are the most)")
+		after, err := netlink.LinkList()
+		if len(after) != len(before) {
+			t.Errorf("%d links before, %d after", len(before), len(after))
+		}
+		return err
+	})
 }

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -558,22 +559,43 @@ bound:
 	return n < 0 ? fail("read") : 0;
 }
 
-/* talk HOST PORT COUNT: send COUNT messages and compare each echo */
-static int do_talk(char **arg)
+/* dial returns a TCP connection to HOST PORT, or -1 */
+static int dial(char **arg)
 {
 	struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(arg[1]))};
 	struct sockaddr_in to4 = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[1]))};
-	char out[64], in[64];
-	int count = atoi(arg[2]), s, err;
+	int s;
 	if (inet_pton(AF_INET, arg[0], &to4.sin_addr) == 1) {
 		s = socket(AF_INET, SOCK_STREAM, 0);
-		err = connect(s, (void *)&to4, sizeof to4);
-	} else {
-		inet_pton(AF_INET6, arg[0], &to6.sin6_addr);
-		s = socket(AF_INET6, SOCK_STREAM, 0);
-		err = connect(s, (void *)&to6, sizeof to6);
+		return connect(s, (void *)&to4, sizeof to4) < 0 ? -1 : s;
 	}
-	if (err)
+	inet_pton(AF_INET6, arg[0], &to6.sin6_addr);
+	s = socket(AF_INET6, SOCK_STREAM, 0);
+	return connect(s, (void *)&to6, sizeof to6) < 0 ? -1 : s;
+}
+
+/* knock HOST PORT [FILE]: connect first of all, print how many packets had to be sent
+ * again for it; then print FILE and wait until killed */
+static int do_knock(char **arg)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof info;
+	int s = dial(arg);
+	if (s < 0)
+		return fail("connect");
+	if (getsockopt(s, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return fail("TCP_INFO");
+	printf("connected, %u again\n", info.tcpi_total_retrans);
+	fflush(stdout);
+	return arg[2] ? do_cat(arg + 2) || do_wait(arg) : 0;
+}
+
+/* talk HOST PORT COUNT: send COUNT messages and compare each echo */
+static int do_talk(char **arg)
+{
+	char out[64], in[64];
+	int count = atoi(arg[2]), s = dial(arg);
+	if (s < 0)
 		return fail("connect");
 	for (int i = 0; i < count; i++) {
 		memset(out, 0, sizeof out);
@@ -985,15 +1007,6 @@ static int do_direct(char **arg)
 	return 0;
 }
 
-/* dial connects to an IPv4 host and port. */
-static int dial(char **arg)
-{
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[1]))};
-	int s = socket(AF_INET, SOCK_STREAM, 0);
-	inet_pton(AF_INET, arg[0], &to.sin_addr);
-	return connect(s, (void *)&to, sizeof to) < 0 ? -1 : s;
-}
-
 /* send HOST PORT BYTES: over TCP */
 static int do_send(char **arg)
 {
@@ -1221,7 +1234,7 @@ static const struct {
 	{"call", 1, do_call}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
 	{"childhog", 1, do_childhog}, {"shmhog", 1, do_shmhog},
 	{"forks", 1, do_forks}, {"addrs", 0, do_addrs}, {"serve", 1, do_serve},
-	{"talk", 3, do_talk}, {"tty", 0, do_tty}, {"upper", 0, do_upper}, {"raw", 1, do_raw},
+	{"talk", 3, do_talk}, {"knock", 2, do_knock}, {"tty", 0, do_tty}, {"upper", 0, do_upper}, {"raw", 1, do_raw},
 	{"digest", 1, do_digest}, {"fill", 1, do_fill}, {"winch", 0, do_winch}, {"orphan", 0, do_orphan},
 	{"inject", 1, do_inject}, {"after", 2, do_after}, {"stops", 1, do_stops}, {"stopterm", 0, do_stopterm}, {"meddle", 2, do_meddle},
 	{"interrupt", 2, do_interrupt}, {"line", 1, do_line}, {"keys", 0, do_keys}, {"job", 0, do_job},
