@@ -430,14 +430,8 @@ func (c *container) exec(sigs *signals) error {
 	if err != nil {
 		return err
 	}
-	// What is queued for pid1 counts too.
-	_ = unix.Prlimit(init, unix.RLIMIT_SIGPENDING, &unix.Rlimit{Cur: c.pending, Max: c.pending}, nil)
-	for _, l := range c.limits.rlimits {
-		if err := l.set(pid); errors.Is(err, unix.ESRCH) {
-			break // killed: wait tells
-		} else if err != nil {
-			return err
-		}
+	if err := c.setRlimits(pid, init); err != nil {
+		return err
 	}
 	c.terminal.begin([2]int{pid, init}, c.task.front)
 	if c.reported {
@@ -456,6 +450,20 @@ func (c *container) exec(sigs *signals) error {
 	_, _ = c.report.Write([]byte{0}) // an error: killed
 	if c.limits.wall != 0 || c.limits.cpuTime != 0 {
 		go c.guard(c.keepTime)
+	}
+	return nil
+}
+
+// setRlimits limits the process that is to become the program; and what can be queued
+// for pid1, which counts too.
+func (c *container) setRlimits(program, init int) error {
+	_ = unix.Prlimit(init, unix.RLIMIT_SIGPENDING, &unix.Rlimit{Cur: c.pending, Max: c.pending}, nil)
+	for _, l := range c.limits.rlimits {
+		if err := l.set(program); errors.Is(err, unix.ESRCH) {
+			return nil // killed: wait tells
+		} else if err != nil {
+			return err
+		}
 	}
 	return nil
 }
