@@ -666,8 +666,14 @@ func (c *container) destroy() error {
 		_ = c.process.Signal(unix.SIGKILL)
 		_, _ = c.process.Wait()
 	}
-	c.unplug()
-	if err := c.lib.Destroy(); err != nil {
+	unplugged := make(chan struct{})
+	go func() { // it may take as long as the rest
+		defer close(unplugged)
+		c.unplug()
+	}()
+	err := c.lib.Destroy()
+	<-unplugged
+	if err != nil {
 		return fmt.Errorf("clean up container %s: %w", c.id, err)
 	}
 	return nil

@@ -5,6 +5,9 @@
  * be able to catch every signal.
  */
 #define _GNU_SOURCE
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <netinet/ip.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -1220,6 +1223,53 @@ static int do_holdpty(char **arg)
 	return 0;
 }
 
+/* hear PORT: print who sends datagrams, and what, until that is "end" */
+static int do_hear(char **arg)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[0]))};
+	char text[64] = "";
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	if (bind(s, (void *)&a, sizeof a) < 0)
+		return fail("bind");
+	say("ready");
+	while (strcmp(text, "end") != 0) {
+		socklen_t size = sizeof a;
+		ssize_t n = recvfrom(s, text, sizeof text - 1, 0, (void *)&a, &size);
+		if (n < 0)
+			return fail("receive");
+		text[n] = 0;
+		printf("%s %s\n", inet_ntoa(a.sin_addr), text);
+		fflush(stdout);
+	}
+	return 0;
+}
+
+/* lie SOURCE ADDRESS PORT: send a datagram from another's address, a router's
+ * advertisement, and then "end" as oneself */
+static int do_lie(char **arg)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[2]))};
+	struct sockaddr_in6 all = {.sin6_family = AF_INET6};
+	struct { struct iphdr ip; struct udphdr udp; char text[4]; } packet = {
+		.ip = {.version = 4, .ihl = 5, .tot_len = htons(sizeof packet), .ttl = 9, .protocol = IPPROTO_UDP},
+		.udp = {.source = htons(9), .dest = htons(atoi(arg[2])), .len = htons(sizeof packet.udp + 4)}, .text = "lie",
+	};
+	unsigned char router[16] = {134, 0, 0, 0, 64, 0, 7, 8};
+	int raw = socket(AF_INET, SOCK_RAW, IPPROTO_RAW), six = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), hops = 255;
+	inet_pton(AF_INET, arg[0], &packet.ip.saddr);
+	inet_pton(AF_INET, arg[1], &packet.ip.daddr);
+	to.sin_addr.s_addr = packet.ip.daddr;
+	inet_pton(AF_INET6, "ff02::1", &all.sin6_addr);
+	setsockopt(six, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof hops);
+	if (raw < 0 || six < 0 || sendto(raw, &packet, sizeof packet, 0, (void *)&to, sizeof to) < 0)
+		return fail("lie");
+	if (sendto(six, router, sizeof router, 0, (void *)&all, sizeof all) < 0)
+		return fail("advertise");
+	if (sendto(socket(AF_INET, SOCK_DGRAM, 0), "end", 3, 0, (void *)&to, sizeof to) < 0)
+		return fail("send");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -1244,6 +1294,7 @@ static const struct {
 	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
 	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
 	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive},
+	{"hear", 1, do_hear}, {"lie", 3, do_lie},
 };
 
 int main(int argc, char **argv)
