@@ -141,7 +141,16 @@ func TestKillForALimitAround(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("sh", "-c", `echo 0 > "$0"/cgroup.procs && exec "$@"`, caller,
-		containPath, "-chroot", rootfs(t), "-memory-limit", "1G", "--", "probe", "hog", "200"+mega)
-	startCommand(t, cmd).wait(t).wantError(t, 137, "not for this -memory-limit")
+	root := rootfs(t)
+	for try := 0; ; try++ {
+		cmd := exec.Command("sh", "-c", `echo 0 > "$0"/cgroup.procs && exec "$@"`, caller,
+			containPath, "-chroot", root, "-memory-limit", "1G", "--", "probe", "hog", "200"+mega)
+		r := startCommand(t, cmd).wait(t)
+		if r.stderr != "" || r.code() != 137 || try == 5 {
+			r.wantError(t, 137, "not for this -memory-limit")
+			return
+		}
+		t.Log("the kernel has chosen contain itself, which is in the box too on v1")
+		sweep(t)
+	}
 }
