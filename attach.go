@@ -48,33 +48,33 @@ func parseAttachment(s string) (attachment, error) {
 }
 
 // checkAttachment reports flags that do not go with -network, and completes it.
-func (n *network) checkAttachment(given map[string]bool) error {
-	if n.attach.kind == "" {
-		n.attach.kind = netNone
-		if len(n.address) > 0 {
-			n.attach.kind = netBridge
+func (o *options) checkAttachment(given map[string]bool) error {
+	if o.attach.kind == "" {
+		o.attach.kind = netNone
+		if len(o.address) > 0 {
+			o.attach.kind = netBridge
 		}
 	}
-	has := len(n.address) > 0
-	switch n.attach.kind {
+	has := len(o.address) > 0
+	switch o.attach.kind {
 	case netBridge, netMacvlan, netIPvlan:
 		if !has {
-			return fmt.Errorf("-network %s needs -network-address", n.attach.kind)
+			return fmt.Errorf("-network %s needs -network-address", o.attach.kind)
 		}
 	default:
 		if has {
-			return fmt.Errorf("-network %s and -network-address exclude each other", n.attach.kind)
+			return fmt.Errorf("-network %s and -network-address exclude each other", o.attach.kind)
 		}
 	}
 	switch {
-	case given["bridge"] && given["network"] && n.attach.kind != netBridge:
-		return fmt.Errorf("-network %s and -bridge exclude each other", n.attach.kind)
-	case given["network-mac"] && n.attach.kind == netIPvlan:
+	case given["bridge"] && given["network"] && o.attach.kind != netBridge:
+		return fmt.Errorf("-network %s and -bridge exclude each other", o.attach.kind)
+	case given["network-mac"] && o.attach.kind == netIPvlan:
 		return errors.New("-network ipvlan and -network-mac exclude each other: it has that of the interface")
-	case n.strict && n.attach.kind != netBridge:
+	case o.strict && o.attach.kind != netBridge:
 		return errors.New("-network-strict needs -network-address, on a bridge")
-	case n.limitsDown && n.attach.kind != netBridge:
-		return errors.New("-network-bandwidth: only /up goes with -network " + n.attach.kind)
+	case o.bandwidth.Down != 0 && o.attach.kind != netBridge:
+		return errors.New("-network-bandwidth: only /up goes with -network " + o.attach.kind)
 	}
 	return nil
 }

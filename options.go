@@ -135,8 +135,7 @@ type network struct {
 	dns      []netip.Addr // for the program's own resolv.conf; none: it has DIR's
 	hosts    []hostName   // for its own hosts file; none: DIR's
 
-	strict     bool // a filter on the host end of the veth
-	limitsDown bool // the bandwidth to the program is limited
+	strict bool // a filter on the host end of the veth
 }
 
 // into makes a textFlag's parse of a parser and the field that it is for.
@@ -242,7 +241,6 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 			return fmt.Errorf("-%s needs -network-address", name)
 		}
 	}
-	o.limitsDown = o.bandwidth.Down != 0
 	if err := o.checkAttachment(given); err != nil {
 		return err
 	}

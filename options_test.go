@@ -20,7 +20,6 @@ func defaults(change func(*options)) options {
 	if opts.attach.kind == "" {
 		opts.attach.kind = map[bool]string{true: netBridge, false: netNone}[len(opts.address) > 0]
 	}
-	opts.limitsDown = opts.bandwidth.Down != 0
 	return opts
 }
 
