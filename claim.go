@@ -214,7 +214,7 @@ func (q *question) check() error {
 // answer returns one of the addresses, if somebody has said to have it, and who.
 func (q *question) answer() (address netip.Prefix, owner net.HardwareAddr) {
 	const answered = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE
-	entries, err := netlink.NeighList(q.index, netlink.FAMILY_ALL)
+	entries, err := unchanged(func() ([]netlink.Neigh, error) { return netlink.NeighList(q.index, netlink.FAMILY_ALL) })
 	if err != nil {
 		return address, nil
 	}

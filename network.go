@@ -55,7 +55,7 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 
 // readAddresses reads the addresses of the interface, but for link-local ones of IPv6.
 func (b *bridge) readAddresses(link netlink.Link) error {
-	found, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	found, err := unchanged(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("read its addresses: %w", err)
 	}
@@ -66,6 +66,17 @@ func (b *bridge) readAddresses(link netlink.Link) error {
 		}
 	}
 	return nil
+}
+
+// unchanged returns a list that the kernel gives in parts, read anew as long as it
+// changes meanwhile (NLM_F_DUMP_INTR): other programs start at the same time.
+func unchanged[T any](list func() ([]T, error)) ([]T, error) {
+	for tries := 1; ; tries++ {
+		found, err := list()
+		if tries == listTries || !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return found, err
+		}
+	}
 }
 
 // plainName matches names that mean themselves to a shell.
@@ -141,7 +152,7 @@ func (b bridge) gateway(a netip.Prefix) (netip.Addr, bool) {
 
 // checkHostAddresses reports an address that this host has itself, on any interface.
 func checkHostAddresses(addresses []netip.Prefix) error {
-	found, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	found, err := unchanged(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("read this host's addresses: %w", err)
 	}
@@ -304,7 +315,7 @@ func awaitDelivery(ns netns.NsHandle) bool {
 // has ended waits for its last acknowledgement.
 func connections(h *netlink.Handle) (some, unfinished bool) {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		sockets, err := h.SocketDiagTCP(family)
+		sockets, err := unchanged(func() ([]*netlink.Socket, error) { return h.SocketDiagTCP(family) })
 		some = some || err != nil || len(sockets) > 0
 		for _, s := range sockets {
 			switch s.State {
@@ -385,6 +396,27 @@ func (c *container) configure(n network, b bridge, ns netns.NsHandle) error {
 	for _, gateway := range n.routes(b) {
 		if err := h.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
 			return fmt.Errorf("add the default route via %s: %w", gateway, err)
+		}
+	}
+	return awaitLocal(h, n.address)
+}
+
+// awaitLocal waits until the kernel takes packets to the IPv6 addresses. It adds their
+// local routes later, from a work queue (addrconf_dad_completed in net/ipv6/addrconf.c),
+// even where it detects no duplicates: a program's first question for a neighbour could
+// be out before, and the answer be dropped. The next is asked a second later.
+func awaitLocal(h *netlink.Handle, addresses []netip.Prefix) error {
+	began := time.Now()
+	for _, a := range addresses {
+		for a.Addr().Is6() {
+			routes, err := h.RouteGet(a.Addr().AsSlice())
+			if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+				break
+			}
+			if time.Since(began) > addressIsLate {
+				return then(fmt.Errorf("the kernel does not take packets to %s, after %s", a, addressIsLate), err)
+			}
+			time.Sleep(portChanges)
 		}
 	}
 	return nil

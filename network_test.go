@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestBridgeServes(t *testing.T) {
@@ -248,5 +252,28 @@ func TestIPNet(t *testing.T) {
 	}
 	if got, ok := toPrefix(&net.IPNet{}); ok {
 		t.Errorf("toPrefix of nothing = %v", got)
+	}
+}
+
+// A list that changed while it was read is read again, but not for ever.
+func TestUnchanged(t *testing.T) {
+	reads := 0
+	changing := func(times int) func() ([]int, error) {
+		reads = 0
+		return func() ([]int, error) {
+			if reads++; reads <= times {
+				return []int{1}, fmt.Errorf("read: %w", netlink.ErrDumpInterrupted)
+			}
+			return []int{1, 2}, nil
+		}
+	}
+	if got, err := unchanged(changing(3)); err != nil || len(got) != 2 || reads != 4 {
+		t.Errorf("%v, %v after %d reads", got, err, reads)
+	}
+	if _, err := unchanged(changing(listTries)); !errors.Is(err, netlink.ErrDumpInterrupted) || reads != listTries {
+		t.Errorf("%v after %d reads", err, reads)
+	}
+	if _, err := unchanged(func() ([]int, error) { reads = 0; return nil, unix.EPERM }); !errors.Is(err, unix.EPERM) || reads != 0 {
+		t.Errorf("%v", err)
 	}
 }

@@ -44,6 +44,13 @@ const (
 	bridgeIsSlow   = time.Second
 	bridgeForwards = 65 * time.Second
 
+	// The kernel's work queue makes a new IPv6 address one that packets are taken to.
+	// Tried at the distance of portChanges; then the start fails.
+	addressIsLate = 5 * time.Second
+
+	// The kernel has listed addresses or neighbours without a change within.
+	listTries = 1000
+
 	// What a program has sent before its end is acknowledged, tried at this distance;
 	// after sentIsLate it is cut off. Else: the last of it is lost.
 	sentArrives = 5 * time.Millisecond

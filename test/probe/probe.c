@@ -578,17 +578,22 @@ static int dial(char **arg)
 }
 
 /* knock HOST PORT [FILE]: connect first of all, print how many packets had to be sent
- * again for it; then print FILE and wait until killed */
+ * again for it, and whether it took the second after which a neighbour is asked again;
+ * then print FILE and wait until killed */
 static int do_knock(char **arg)
 {
 	struct tcp_info info;
+	struct timespec before, after;
 	socklen_t length = sizeof info;
+	clock_gettime(CLOCK_MONOTONIC, &before);
 	int s = dial(arg);
+	clock_gettime(CLOCK_MONOTONIC, &after);
 	if (s < 0)
 		return fail("connect");
 	if (getsockopt(s, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
 		return fail("TCP_INFO");
-	printf("connected, %u again\n", info.tcpi_total_retrans);
+	double took = (after.tv_sec - before.tv_sec) + (after.tv_nsec - before.tv_nsec) / 1e9;
+	printf("connected, %u again%s\n", info.tcpi_total_retrans, took < 0.9 ? "" : ", late");
 	fflush(stdout);
 	return arg[2] ? do_cat(arg + 2) || do_wait(arg) : 0;
 }
