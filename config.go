@@ -5,6 +5,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -28,38 +30,11 @@ const grace = 5 * time.Second
 // sigPending is how many signals may be queued for the program.
 const sigPending = 4096
 
-// capabilities are Docker's default set less MKNOD and AUDIT_WRITE. NET_RAW is
-// there because a ping with file capabilities fails to execute without it.
-var capabilities = []capability{
-	{"CAP_CHOWN", unix.CAP_CHOWN}, {"CAP_DAC_OVERRIDE", unix.CAP_DAC_OVERRIDE},
-	{"CAP_FOWNER", unix.CAP_FOWNER}, {"CAP_FSETID", unix.CAP_FSETID},
-	{"CAP_KILL", unix.CAP_KILL}, {"CAP_NET_BIND_SERVICE", unix.CAP_NET_BIND_SERVICE},
-	{"CAP_NET_RAW", unix.CAP_NET_RAW}, {"CAP_SETFCAP", unix.CAP_SETFCAP},
-	{"CAP_SETGID", unix.CAP_SETGID}, {"CAP_SETPCAP", unix.CAP_SETPCAP},
-	{"CAP_SETUID", unix.CAP_SETUID}, {"CAP_SYS_CHROOT", unix.CAP_SYS_CHROOT},
-}
-
-type capability struct {
-	name string
-	bit  int
-}
-
-// initCapabilities are those of pid1: it makes a cgroup namespace for the
-// program, to which it then leaves the others.
-func initCapabilities() *configs.Capabilities {
-	names := []string{"CAP_SYS_ADMIN"}
-	for _, c := range capabilities {
-		names = append(names, c.name)
-	}
+// initCapabilities are those of pid1: what it needs to make the program, and what it
+// is to leave that.
+func initCapabilities(program capSet) *configs.Capabilities {
+	names := (program | pid1CapSet).names()
 	return &configs.Capabilities{Bounding: names, Effective: names, Permitted: names}
-}
-
-// programCapabilities is the mask of capabilities.
-func programCapabilities() (mask uint64) {
-	for _, c := range capabilities {
-		mask |= 1 << c.bit
-	}
-	return mask
 }
 
 // maskedPaths show nothing and readonlyPaths cannot be written: Docker's
@@ -92,6 +67,9 @@ type host struct {
 	netns       *os.File // to join; or nil
 	bridge      bridge
 	io          []ioLimit // resolved
+	caps        capSet    // of the program
+	filter      []unix.SockFilter
+	devices     []*devices.Device // that it gets beside the usual
 }
 
 // newConfig returns what libcontainer must do for opts on this host. The
@@ -101,17 +79,17 @@ func newConfig(id string, opts options, h host) *configs.Config {
 		Rootfs:          "/", // for libcontainer to check; then it is where init.go mounts the rootfs
 		RootPropagation: unix.MS_PRIVATE | unix.MS_REC,
 		Umask:           &h.umask,
-		Hostname:        id,
+		Hostname:        hostname(id, opts),
 		Namespaces: configs.Namespaces{
 			{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWIPC},
 			{Type: configs.NEWUTS}, {Type: configs.NEWNET}, // and a cgroup namespace: pid1 makes it
 		},
 		Mounts:          append(mounts(), cgroupMounts(id, h.cgroup)...),
-		Devices:         deviceNodes(),
-		MaskPaths:       masked(h.cpus),
-		ReadonlyPaths:   readonlyPaths,
-		Capabilities:    initCapabilities(),
-		NoNewPrivileges: true,
+		Devices:         append(deviceNodes(), h.devices...),
+		MaskPaths:       opts.without(masked(h.cpus)),
+		ReadonlyPaths:   opts.without(readonlyPaths),
+		Capabilities:    initCapabilities(h.caps),
+		NoNewPrivileges: !opts.newPrivs,
 		Rlimits: []configs.Rlimit{
 			// Exactly 1 is the kernel's word for "no core file, and no core_pattern
 			// program on the host either" (fs/coredump.c).
@@ -125,6 +103,14 @@ func newConfig(id string, opts options, h host) *configs.Config {
 	return config
 }
 
+// hostname is what -hostname says, or the id: never the host's.
+func hostname(id string, opts options) string {
+	if opts.hostname != "" {
+		return opts.hostname
+	}
+	return id
+}
+
 // shareNetwork leaves the program in contain's netns, or puts it into another that is
 // there already: nothing is changed in such.
 func shareNetwork(config *configs.Config, opts options, h host) {
@@ -136,7 +122,7 @@ func shareNetwork(config *configs.Config, opts options, h host) {
 	default:
 		return
 	}
-	config.Networks, config.Sysctl = nil, nil
+	config.Networks, config.Sysctl = nil, opts.sysctl
 }
 
 // mounts lists the file systems of every container. /dev and /dev/shm count
@@ -195,9 +181,9 @@ func charDevice(major, minor int64) devices.Rule {
 
 // deviceRules is the whole device access list, the first rule denying all. Not
 // libcontainer's AllowedDevices: those allow mknod of everything and /dev/net/tun.
-func deviceRules() []*devices.Rule {
+func deviceRules(more []*devices.Device) []*devices.Rule {
 	rules := []*devices.Rule{{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm"}}
-	for _, d := range deviceNodes() {
+	for _, d := range append(deviceNodes(), more...) {
 		rules = append(rules, &d.Rule)
 	}
 	ptmx, pts := charDevice(5, 2), charDevice(136, devices.Wildcard)
@@ -216,29 +202,26 @@ func masked(cpus hostCPUs) []string {
 // sysctls are set inside the container's network namespace before eth0
 // appears in it: IPv6 is off unless asked for, and never autoconfigured.
 func sysctls(opts options, h host) map[string]string {
-	if !h.ipv6 {
-		return nil
+	set := map[string]string{}
+	switch {
+	case !h.ipv6:
+	case slices.ContainsFunc(opts.address, func(a netip.Prefix) bool { return a.Addr().Is6() }):
+		set["net.ipv6.conf.default.disable_ipv6"] = "0"
+		set["net.ipv6.conf.default.accept_ra"] = "0"
+		set["net.ipv6.conf.default.accept_redirects"] = "0"
+		set["net.ipv6.conf.default.autoconf"] = "0"
+		set["net.ipv6.conf.default.addr_gen_mode"] = "1" // no link-local one
+	default:
+		set["net.ipv6.conf.all.disable_ipv6"] = "1"
+		set["net.ipv6.conf.default.disable_ipv6"] = "1"
 	}
-	for _, a := range opts.address {
-		if a.Addr().Is6() {
-			return map[string]string{
-				"net.ipv6.conf.default.disable_ipv6":     "0",
-				"net.ipv6.conf.default.accept_ra":        "0",
-				"net.ipv6.conf.default.accept_redirects": "0",
-				"net.ipv6.conf.default.autoconf":         "0",
-				"net.ipv6.conf.default.addr_gen_mode":    "1", // no link-local one
-			}
-		}
-	}
-	return map[string]string{
-		"net.ipv6.conf.all.disable_ipv6":     "1",
-		"net.ipv6.conf.default.disable_ipv6": "1",
-	}
+	maps.Copy(set, opts.sysctl)
+	return set
 }
 
 // cgroupConfig limits the container's cgroup, and names it for libcontainer.
 func cgroupConfig(id string, opts options, host host) *cgroups.Cgroup {
-	h, r := host.cgroup, &cgroups.Resources{Devices: deviceRules()}
+	h, r := host.cgroup, &cgroups.Resources{Devices: deviceRules(host.devices)}
 	for _, l := range host.io {
 		limitIO(r, l)
 	}

@@ -123,14 +123,19 @@ func createContainer(opts options, h host) (*container, error) {
 // newTask returns what pid1 is to do, but for its cgroups.
 func newTask(opts options, h host) task {
 	t := task{
-		argv:    opts.argv,
-		env:     []string{"PATH=" + searchPath, "HOME=" + h.home, "container=contain"},
-		caps:    programCapabilities(),
-		direct:  !opts.init,
-		session: h.orphaned && h.tty.replace == 0, // the terminal is pid1's session's
-		cpus:    h.affinity,
-		tty:     h.tty.replace,
-		front:   h.tty.front,
+		argv:     opts.argv,
+		env:      opts.environment([]string{"PATH=" + searchPath, "HOME=" + h.home, "container=contain"}),
+		path:     opts.searchPath(),
+		caps:     h.caps,
+		user:     opts.user,
+		filter:   h.filter,
+		workdir:  opts.workdir,
+		newPrivs: opts.newPrivs,
+		direct:   !opts.init,
+		session:  h.orphaned && h.tty.replace == 0, // the terminal is pid1's session's
+		cpus:     h.affinity,
+		tty:      h.tty.replace,
+		front:    h.tty.front,
 	}
 	if term, ok := os.LookupEnv("TERM"); ok && t.tty != 0 {
 		t.env = append(t.env, "TERM="+term)
@@ -412,26 +417,13 @@ func (c *container) exec(sigs *signals) error {
 	if err := c.lib.Exec(); err != nil {
 		return fmt.Errorf("execute program: %w", err)
 	}
-	pid, err := peerOf(c.report)
-	if err != nil {
-		return err
-	}
-	report, err := readReport(c.report)
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil // killed: wait tells
-	case err != nil:
-		return err
-	case report.kind != pid1Ready:
-		c.early = &report
-		return report.failure(c.task.argv[0])
-	}
 	init, err := c.process.Pid()
 	if err != nil {
 		return err
 	}
-	if err := c.setRlimits(pid, init); err != nil {
-		return err
+	pid, err := c.awaitReady(init)
+	if pid == 0 || err != nil {
+		return err // no process: killed, wait tells
 	}
 	c.terminal.begin([2]int{pid, init}, c.task.front)
 	if c.reported {
@@ -452,6 +444,36 @@ func (c *container) exec(sigs *signals) error {
 		go c.guard(c.keepTime)
 	}
 	return nil
+}
+
+// awaitReady waits until the process that is to become the program has nothing left to
+// do but that, and returns it, limited; or 0, if it was killed.
+func (c *container) awaitReady(init int) (pid int, err error) {
+	for limited := false; ; {
+		if pid, err = peerOf(c.report); err != nil {
+			return 0, err
+		}
+		report, err := readReport(c.report)
+		switch {
+		case errors.Is(err, io.EOF):
+			return 0, nil
+		case err != nil:
+			return 0, err
+		case report.kind != pid1Ready && report.kind != pid1Unlimited:
+			c.early = &report
+			return 0, report.failure(c.task)
+		}
+		if !limited {
+			if err := c.setRlimits(pid, init); err != nil {
+				return 0, err
+			}
+		}
+		if report.kind == pid1Ready {
+			return pid, nil
+		}
+		limited = true
+		_, _ = c.report.Write([]byte{0}) // an error: killed
+	}
 }
 
 // setRlimits limits the process that is to become the program; and what can be queued
@@ -530,7 +552,7 @@ func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) 
 		case pid1Ended:
 			return unix.WaitStatus(report.value), true, nil
 		default:
-			return 0, false, report.failure(c.task.argv[0])
+			return 0, false, report.failure(c.task)
 		}
 	}
 }

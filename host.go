@@ -35,13 +35,19 @@ func checkHost(opts options) (h host, err error) {
 	if err := checkStdio(); err != nil {
 		return h, err
 	}
-	if h.rootfs, err = openRootfs(opts.rootfs); err != nil {
+	if h.rootfs, err = openRootfs(opts.rootfs, opts.readOnly); err == nil && !opts.untrusted {
+		err = checkTrust(opts.rootfs)
+	}
+	if err != nil {
 		return h, fmt.Errorf("-chroot %s: %w", quoted(opts.rootfs), err)
 	}
-	if err := checkProgram(h.rootfs, opts.argv[0]); err != nil {
+	if err := checkProgram(programs{h.rootfs, opts.searchPath(), opts.calls.compat}, opts.program()); err != nil {
 		return h, err
 	}
-	h.home = h.rootfs.home()
+	h.home = h.rootfs.home(opts.user.uid)
+	if err := h.readPrivileges(opts.privileges, !opts.init); err != nil {
+		return h, err
+	}
 	if opts.memory != 0 && opts.memory < minMemory() {
 		return h, fmt.Errorf("-memory-limit %s: too small, the least is %s",
 			quoted(strconv.FormatInt(opts.memory, 10)), units.BytesSize(float64(minMemory())))

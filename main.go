@@ -19,9 +19,10 @@
 //
 // Data flows one way, one file per step:
 //
-//	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go)
-//	     -> host.go (rootfs.go program.go cgroup.go blockio.go network.go) -> config.go
-//	     -> container.go (manager.go pid1.go seccomp.go) + network.go (attach.go claim.go
+//	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go privileges.go)
+//	     -> host.go (rootfs.go trust.go program.go capability.go seccomp.go bpf.go
+//	     cgroup.go blockio.go network.go) -> config.go
+//	     -> container.go (manager.go pid1.go) + network.go (attach.go claim.go
 //	     strict.go names.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main
@@ -85,6 +86,21 @@ within the given limits, and end as it ended. Must be run as root.
   -network-strict        let only its own addresses out, and no routers' or DHCP
                          servers' messages
   -check-address=false   do not ask the segment whether somebody has the address
+  -user UID[:GID]        whom it runs as, by number (default 0:0)
+  -cap-add, -cap-drop NAME
+                         capability such as NET_ADMIN, or ALL; may be repeated
+  -read-only             nothing in DIR can be written to
+  -device PATH[:rwm]     device that it may use, may be repeated
+  -env NAME[=VALUE]      variable (without =VALUE the caller's), may be repeated
+  -workdir PATH          directory in DIR where it begins (default /)
+  -hostname NAME         its host name (default: the run's id)
+  -sysctl NAME=VALUE     kernel parameter of its namespaces, may be repeated
+  -seccomp FILE|none     profile in Docker's JSON instead of Docker's own
+  -allow-32bit           32-bit programs, too
+  -allow-new-privs       gain privileges by set-user-ID files and file capabilities
+  -allow-untrusted-root  DIR that others than root can change
+  -unmask PATH           show what is masked or read-only in /proc or /sys; or ALL;
+                         may be repeated
   -timeout TIME          such as 30s or 1.5h: then SIGTERM, after the grace SIGKILL,
                          and status 124
   -cpu-time TIME         the same for the CPU time of all its processes together

@@ -18,6 +18,8 @@ type options struct {
 	rootfs string // -chroot, as given
 	limits
 	network
+	privileges
+	surroundings
 	stateDir string
 	tty      string   // auto, always or never
 	report   string   // where to: fd:N, or a file; "": nowhere
@@ -53,6 +55,11 @@ func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 	fs.StringVar(&opts.tty, "tty", "auto", "")
 	fs.StringVar(&opts.report, "report", "", "")
 	fs.BoolVar(&opts.init, "init", true, "")
+	fs.StringVar(&opts.calls.profile, "seccomp", "", "")
+	fs.BoolVar(&opts.calls.compat, "allow-32bit", false, "")
+	fs.BoolVar(&opts.newPrivs, "allow-new-privs", false, "")
+	fs.BoolVar(&opts.untrusted, "allow-untrusted-root", false, "")
+	fs.BoolVar(&opts.readOnly, "read-only", false, "")
 	fs.BoolVar(&opts.version, "version", false, "")
 	return fs
 }
@@ -119,6 +126,37 @@ var textFlags = []textFlag{
 		o.gateways = append(o.gateways, a)
 		return err
 	}},
+	{name: "cap-add", adds: true, parse: func(o *options, s string) error {
+		c, err := parseCapability(s)
+		o.capAdd.add(c)
+		return err
+	}},
+	{name: "cap-drop", adds: true, parse: func(o *options, s string) error {
+		c, err := parseCapability(s)
+		o.capDrop.add(c)
+		return err
+	}},
+	{name: "user", parse: into(parseUser, func(o *options) *programUser { return &o.user })},
+	{name: "device", adds: true, parse: func(o *options, s string) error {
+		d, err := parseDevice(s)
+		o.devices = append(o.devices, d)
+		return err
+	}},
+	{name: "unmask", adds: true, parse: func(o *options, s string) error {
+		path, err := parseUnmask(s)
+		o.unmask = append(o.unmask, path)
+		return err
+	}},
+	{name: "sysctl", adds: true, parse: func(o *options, s string) error { return o.addSysctl(s) }},
+	{name: "env", adds: true, parse: func(o *options, s string) error {
+		v, err := parseEnv(s)
+		if v != "" {
+			o.env = append(o.env, v)
+		}
+		return err
+	}},
+	{name: "workdir", parse: into(parseWorkdir, func(o *options) *string { return &o.workdir })},
+	{name: "hostname", parse: into(parseHostname, func(o *options) *string { return &o.hostname })},
 }
 
 // network is what the program sees of the network.
@@ -228,6 +266,8 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return errors.New(`-state-dir "": empty`)
 	case o.tty != "auto" && o.tty != "always" && o.tty != "never":
 		return fmt.Errorf("-tty %s: not auto, always or never", quoted(o.tty))
+	case given["seccomp"] && o.calls.profile == "":
+		return errors.New(`-seccomp "": empty`)
 	case o.memory != 0 && o.memorySoft > o.memory:
 		return errors.New("-memory-soft-limit is above -memory-limit")
 	case len(o.argv) == 0:

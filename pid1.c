@@ -31,10 +31,13 @@
  *	   a. gets a process group or a session of its own, and the terminal;
  *	   b. enters its cgroups: nothing that was done before is charged to them;
  *	   c. gets its CPUs, and a cgroup namespace, whose root is its cgroup;
- *	   d. gives up the capabilities that the program is not to have;
- *	   e. reports READY, and waits for contain's word;
- *	   f. blocks and ignores the signals that contain's caller did, takes the
- *	      system call filter, and executes the program.
+ *	   d. becomes the program's user, whom contain may not limit (prlimit(2)), and so
+ *	      first waits, as UNLIMITED, to have its limits; gives up the capabilities
+ *	      that it is not to have, and takes the system call filter;
+ *	   e. reports READY, and waits for contain's word: contain looks whether all
+ *	      this is so;
+ *	   f. blocks and ignores the signals that contain's caller did, and executes
+ *	      the program. The filter must allow e and f (neededCalls in seccomp.go).
  *	   A step that fails it reports by itself, as NOT_...;
  *	6. keeps one capability, to send signals to any user's program;
  *	7. passes each signal on, and reaps. A stop of the program is reported as
@@ -105,7 +108,7 @@ INLINE long sys6(long n, long a, long b, long c, long d, long e, long f)
 
 #define sys(n, a, b, c, d) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 
-INLINE void report(uint32_t kind, int32_t value)
+HERE static void report(uint32_t kind, int32_t value)
 {
 	struct report r;
 	r.kind = kind;
@@ -119,13 +122,17 @@ INLINE void quit(void)
 		sys(__NR_exit_group, 0, 0, 0, 0);
 }
 
+HERE static void fail(long ret, uint32_t kind)
+{
+	report(kind, (int32_t)-ret);
+	quit();
+}
+
 /* must ends the process if a system call has failed. */
 INLINE void must(long ret, uint32_t kind)
 {
-	if (ret >= 0)
-		return;
-	report(kind, (int32_t)-ret);
-	quit();
+	if (ret < 0)
+		fail(ret, kind);
 }
 
 INLINE void close_from_to(int first, int last)
@@ -163,12 +170,73 @@ HERE static long set_caps(uint64_t caps)
 	return sys(__NR_capset, &head, data, 0, 0);
 }
 
+/* bound takes all but caps from the bounding set. */
+HERE static void bound(uint64_t caps)
+{
+	for (int cap = 0; cap < 64; cap++)
+		if (!(caps >> cap & 1) && sys(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0) == 1)
+			must(sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0), PID1_NOT_DROPPED);
+}
+
 /* drop leaves the process no more than caps, also when it executes another
- * program: all but CAP_SYS_ADMIN has been taken from the bounding set already. */
+ * program. */
 HERE static void drop(uint64_t caps)
 {
-	sys(__NR_prctl, PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0);
+	bound(caps);
 	must(set_caps(caps), PID1_NOT_DROPPED);
+}
+
+/* await reports what contain is to answer with a byte, and waits for that. */
+HERE static void await(uint32_t kind)
+{
+	char go;
+	report(kind, 0);
+	if (sys(__NR_read, PID1_REPORT, &go, 1, 0) != 1)
+		quit();
+}
+
+/* become_user gives up being root, but keeps the capabilities that it is permitted
+ * until the exec. */
+HERE static void become_user(const struct task *t, int tty)
+{
+	must(sys(__NR_setgroups, 0, 0, 0, 0), PID1_NOT_USER);
+	if (t->uid == 0 && t->gid == 0)
+		return;
+	await(PID1_UNLIMITED);
+	if (tty >= 0)
+		sys(__NR_fchown, tty, t->uid, -1, 0);
+	sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0);
+	must(sys(__NR_setresgid, t->gid, t->gid, t->gid, 0), PID1_NOT_USER);
+	must(sys(__NR_setresuid, t->uid, t->uid, t->uid, 0), PID1_NOT_USER);
+	if (t->direct) /* that has cleared it */
+		sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+}
+
+/* filter_calls takes the system call filter. */
+HERE static void filter_calls(const struct task *t)
+{
+	struct sock_fprog filter;
+	filter.len = (unsigned short)t->filter;
+	filter.filter = (struct sock_filter *)(t + 1);
+	if (filter.len)
+		must(sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0), PID1_NOT_FILTERED);
+}
+
+/* limit_power leaves the process the program's user, capabilities, directory and
+ * filter. To take a filter, without no_new_privs, needs CAP_SYS_ADMIN. */
+HERE static void limit_power(const struct task *t, const char *workdir, int tty)
+{
+	uint64_t caps = t->uid ? 0 : t->caps;
+	bound(t->caps);
+	become_user(t, tty);
+	if (tty >= 0)
+		sys(__NR_close, tty, 0, 0, 0);
+	must(set_caps(t->privs ? caps | 1ULL << CAP_SYS_ADMIN : caps), PID1_NOT_DROPPED);
+	if (t->workdir)
+		must(sys(__NR_chdir, workdir, 0, 0, 0), PID1_NO_WORKDIR);
+	filter_calls(t);
+	if (t->privs)
+		must(set_caps(caps), PID1_NOT_DROPPED);
 }
 
 /* join enters cgroups. A "0" written is the writer itself: on v1, and other than
@@ -195,7 +263,6 @@ HERE static void confine(const struct task *t)
 	join(t->direct ? 0 : t->first, t->joins);
 	pin(t); /* again: a cgroup may have lifted it */
 	must(sys(__NR_unshare, CLONE_NEWCGROUP, 0, 0, 0), PID1_NOT_UNSHARED);
-	drop(t->caps);
 }
 
 /* execute becomes the program: the first of the candidates that can be executed
@@ -226,15 +293,10 @@ HERE static void take_signals(const struct task *t)
 	sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8);
 }
 
-/* become_program does not return. The filter comes last: it need not allow what
- * was done before. */
+/* become_program does not return. */
 HERE static void become_program(const struct task *t, int tty)
 {
-	struct sock_fprog filter;
-	char go;
-	filter.len = (unsigned short)t->filter;
-	filter.filter = (struct sock_filter *)(t + 1);
-	char *text = (char *)((uint64_t *)(filter.filter + t->filter) + t->cpus);
+	char *text = (char *)((uint64_t *)((struct sock_filter *)(t + 1) + t->filter) + t->cpus);
 	/* Pointers to the strings of the task, and three at the ends. */
 	long n = (t->paths + t->args + t->envs + 3L) * (long)sizeof(char *);
 
@@ -242,22 +304,21 @@ HERE static void become_program(const struct task *t, int tty)
 	for (int fd = 0; fd < 3; fd++)
 		if (t->tty >> fd & 1)
 			must(sys(__NR_dup3, tty, fd, 0, 0), PID1_NO_TERMINAL);
-	if (tty >= 0)
-		sys(__NR_close, tty, 0, 0, 0);
 	close_from_to(PID1_IMAGE, PID1_JOIN + (int)(t->into + t->joins) - 1);
 	long memory = sys6(__NR_mmap, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory < 0 && memory > -4096)
 		must(memory, PID1_NOT_EXECUTED);
+	const char *workdir = text;
+	while (t->workdir && *text++)
+		;
 	char **vector = (char **)memory;
 	char **paths = strings(&vector, t->paths, &text);
 	char **argv = strings(&vector, t->args, &text);
 	char **envp = strings(&vector, t->envs, &text);
 
-	report(PID1_READY, 0);
-	if (sys(__NR_read, PID1_REPORT, &go, 1, 0) != 1)
-		quit();
+	limit_power(t, workdir, tty);
+	await(PID1_READY);
 	take_signals(t);
-	must(sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0), PID1_NOT_FILTERED);
 	report(PID1_NOT_EXECUTED, execute(paths, argv, envp));
 	quit();
 }

@@ -66,7 +66,12 @@ func pid1Image() []byte {
 // task is what pid1 is to start, and how. See struct task.
 type task struct {
 	argv, env []string
-	caps      uint64             // the program's capabilities
+	caps      capSet // the program's capabilities
+	user      programUser
+	newPrivs  bool // it may gain privileges
+	filter    []unix.SockFilter
+	workdir   string             // "": /
+	path      string             // where a program without a slash is looked for
 	direct    bool               // the program itself becomes PID 1
 	session   bool               // it gets a session of its own
 	tty       uint32             // a mask: which of descriptors 0 to 2 are to be the terminal
@@ -81,11 +86,10 @@ func (t task) encode() ([]byte, error) {
 	paths := []string{t.argv[0]}
 	if !strings.Contains(t.argv[0], "/") {
 		paths = nil
-		for dir := range strings.SplitSeq(searchPath, ":") {
+		for dir := range strings.SplitSeq(t.path, ":") {
 			paths = append(paths, dir+"/"+t.argv[0])
 		}
 	}
-	filter := syscallFilter(t.direct)
 	into, joins := 0, len(t.doors.files)
 	if t.doors.into {
 		into, joins = 1, 0
@@ -95,20 +99,26 @@ func (t task) encode() ([]byte, error) {
 		direct, session, into, joins, first uint32
 		filter, cpus, paths, args, envs     uint32
 		tty, foreground                     uint32
+		uid, gid, privs, workdir            uint32
 	}{
-		mask: blockedByCaller(), ignored: ignoredMask(), caps: t.caps,
+		mask: blockedByCaller(), ignored: ignoredMask(), caps: uint64(t.caps),
 		direct: flag32(t.direct), session: flag32(t.session), into: uint32(into), joins: uint32(joins), first: uint32(t.doors.first),
-		filter: uint32(len(filter)), cpus: uint32(len(t.cpus)),
+		filter: uint32(len(t.filter)), cpus: uint32(len(t.cpus)),
 		paths: uint32(len(paths)), args: uint32(len(t.argv)), envs: uint32(len(t.env)),
 		tty: t.tty, foreground: flag32(t.front),
+		uid: t.user.uid, gid: t.user.gid, privs: flag32(t.newPrivs), workdir: flag32(t.workdir != ""),
 	}
 	var b bytes.Buffer
 	binary.Write(&b, binary.NativeEndian, head)
-	binary.Write(&b, binary.NativeEndian, filter)
+	binary.Write(&b, binary.NativeEndian, t.filter)
 	for _, word := range t.cpus {
 		binary.Write(&b, binary.NativeEndian, uint64(word))
 	}
-	for _, list := range [][]string{paths, t.argv, t.env} {
+	var first []string
+	if t.workdir != "" {
+		first = []string{t.workdir}
+	}
+	for _, list := range [][]string{first, paths, t.argv, t.env} {
 		for _, s := range list {
 			b.WriteString(s)
 			b.WriteByte(0)
@@ -159,6 +169,7 @@ const (
 	pid1NotStarted  = C.PID1_NOT_STARTED
 	pid1NotFiltered = C.PID1_NOT_FILTERED
 	pid1NotExecuted = C.PID1_NOT_EXECUTED
+	pid1Unlimited   = C.PID1_UNLIMITED
 	pid1Ready       = C.PID1_READY
 	pid1Stopped     = C.PID1_STOPPED
 	pid1Continued   = C.PID1_CONTINUED
@@ -177,6 +188,7 @@ var pid1Failures = map[uint32]string{
 	C.PID1_NOT_PINNED:   "set the program's CPU affinity",
 	C.PID1_NOT_UNSHARED: "make a cgroup namespace",
 	C.PID1_NOT_DROPPED:  "drop capabilities",
+	C.PID1_NOT_USER:     "become the program's user",
 	pid1NotFiltered:     "load the system call filter (needs a kernel with CONFIG_SECCOMP_FILTER)",
 }
 
@@ -224,10 +236,12 @@ func peerOf(r *os.File) (pid int, err error) {
 }
 
 // failure is the error that a report is about, if it is about one: why the
-// program called name was not started.
-func (r pid1Report) failure(name string) error {
-	errno := unix.Errno(r.value)
+// task's program was not started.
+func (r pid1Report) failure(t task) error {
+	name, errno := t.argv[0], unix.Errno(r.value)
 	switch what, failed := pid1Failures[r.kind]; {
+	case r.kind == C.PID1_NO_WORKDIR:
+		return fmt.Errorf("-workdir %s: %w", quoted(t.workdir), errno)
 	case failed:
 		return fmt.Errorf("%s: %w", what, errno)
 	case r.kind != pid1NotExecuted:

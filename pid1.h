@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Descriptors. PID1_REPORT is a socket: contain answers READY with one byte.
+/* Descriptors. PID1_REPORT is a socket: contain answers UNLIMITED and READY with one byte.
  * PID1_ROOTFS and from PID1_FILES on two are not pid1's but init.go's. From PID1_JOIN on lie those that lead
  * into the cgroups of the program. */
 enum { PID1_REPORT = 3, PID1_IMAGE, PID1_TASK, PID1_ROOTFS, PID1_FILES, PID1_JOIN = PID1_FILES + 2 };
@@ -20,11 +20,14 @@ struct task {
 	uint32_t into;		    /* PID1_JOIN is a v2 cgroup to make it in */
 	uint32_t joins;		    /* number of files to write "0" to instead */
 	uint32_t first;		    /* to so many of them by pid1 too */
-	uint32_t filter;	    /* number of struct sock_filter */
+	uint32_t filter;	    /* number of struct sock_filter; 0: none */
 	uint32_t cpus;		    /* number of uint64_t of its CPU mask */
 	uint32_t paths, args, envs; /* numbers of strings */
 	uint32_t tty;		    /* which of fd 0 to 2 are to be the terminal; else 0 */
 	uint32_t foreground;	    /* the program begins in its foreground */
+	uint32_t uid, gid;	    /* whom the program runs as */
+	uint32_t privs;		    /* it may gain privileges: no_new_privs is off */
+	uint32_t workdir;	    /* the first string is where it begins, else / */
 };
 
 /* With these values, by sigqueue(3), contain sends a signal that is for the whole
@@ -44,8 +47,11 @@ enum {
 	PID1_NOT_PINNED,	       /* or be bound to its CPUs */
 	PID1_NOT_UNSHARED,	       /* or have a cgroup namespace */
 	PID1_NOT_DROPPED,	       /* or be rid of capabilities */
+	PID1_NOT_USER,		       /* or become another user */
+	PID1_NO_WORKDIR,	       /* or enter its working directory */
 	PID1_NOT_FILTERED,	       /* the kernel refuses the filter */
 	PID1_NOT_EXECUTED,
+	PID1_UNLIMITED,	/* the process that becomes another user's waits for its limits */
 	PID1_READY,	/* the program waits to be told to start */
 	PID1_STOPPED,	/* value: by which signal */
 	PID1_CONTINUED, /* after that */

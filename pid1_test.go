@@ -62,7 +62,7 @@ func TestPID1RefersToNothing(t *testing.T) {
 // reports.
 func runPID1(t *testing.T, direct bool, argv ...string) (reports []pid1Report) {
 	t.Helper()
-	task, err := task{argv: argv, env: []string{"A=b"}, caps: programCapabilities(), direct: direct}.encode()
+	task, err := task{argv: argv, env: []string{"A=b"}, path: searchPath, caps: defaultCapSet, direct: direct}.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func runPID1(t *testing.T, direct bool, argv ...string) (reports []pid1Report) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if report.kind == pid1Ready {
+		if report.kind == pid1Ready || report.kind == pid1Unlimited {
 			r.Write([]byte{0})
 			continue
 		}
@@ -159,16 +159,16 @@ func TestReportOfFailure(t *testing.T) {
 	for errno, code := range map[unix.Errno]int{
 		unix.ENOENT: 127, unix.ENOTDIR: 127, unix.EACCES: 126, unix.ENOEXEC: 126, unix.E2BIG: 126, unix.ENOMEM: 126,
 	} {
-		err := pid1Report{pid1NotExecuted, int32(errno)}.failure("p")
+		err := pid1Report{pid1NotExecuted, int32(errno)}.failure(task{argv: []string{"p"}})
 		if statusOf(err).code != code || !errors.Is(err, errno) {
 			t.Errorf("%v: %d, %v", errno, statusOf(err).code, err)
 		}
 	}
-	err := pid1Report{pid1NotFiltered, int32(unix.EINVAL)}.failure("p")
+	err := pid1Report{pid1NotFiltered, int32(unix.EINVAL)}.failure(task{argv: []string{"p"}})
 	if statusOf(err).code != 125 || !strings.Contains(err.Error(), "CONFIG_SECCOMP_FILTER") {
 		t.Errorf("%d, %v", statusOf(err).code, err)
 	}
-	if err := (pid1Report{pid1Ready, 0}).failure("p"); err != nil {
+	if err := (pid1Report{pid1Ready, 0}).failure(task{argv: []string{"p"}}); err != nil {
 		t.Error(err)
 	}
 }

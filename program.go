@@ -32,15 +32,21 @@ const maxInterpreters = 5
 // (BINPRM_BUF_SIZE).
 const scriptHead = 256
 
-// checkProgram reports why name, as argv[0], would not start inside root: an
-// exitError with 126 or 127.
-func checkProgram(root *rootfs, name string) error {
-	f, file, err := findProgram(root, name)
+// programs is where programs are looked for, and of which kind.
+type programs struct {
+	*rootfs
+	path   string // for names without a slash
+	bits32 bool
+}
+
+// checkProgram reports why name, as argv[0], would not start: an exitError with 126 or 127.
+func checkProgram(in programs, name string) error {
+	f, file, err := findProgram(in, name)
 	if err != nil {
 		return err
 	}
 	defer f.Close() // of a nil file, too
-	return checkExecutable(root, f, file, maxInterpreters)
+	return checkExecutable(in, f, file, maxInterpreters)
 }
 
 // mountedOver tells whether file lies, or is reached through a directory, where
@@ -64,20 +70,20 @@ func cannotExec(format string, args ...any) error {
 }
 
 // findProgram opens the file that name means: the path itself if it has a
-// slash, else the first executable of that name in searchPath. A nil file
+// slash, else the first executable of that name in the path. A nil file
 // without an error means that only the start itself can tell.
-func findProgram(root *rootfs, name string) (*os.File, string, error) {
+func findProgram(in programs, name string) (*os.File, string, error) {
 	if strings.Contains(name, "/") {
 		if mountedOver(name) {
 			return nil, name, nil
 		}
-		f, err := openProgram(root, name)
+		f, err := openProgram(in, name)
 		return f, name, err
 	}
 	var denied error
-	for dir := range strings.SplitSeq(searchPath, ":") {
+	for dir := range strings.SplitSeq(in.path, ":") {
 		file := dir + "/" + name
-		f, err := openProgram(root, file)
+		f, err := openProgram(in, file)
 		if err == nil {
 			return f, file, nil
 		}
@@ -88,13 +94,13 @@ func findProgram(root *rootfs, name string) (*os.File, string, error) {
 	if denied != nil {
 		return nil, "", denied
 	}
-	return nil, "", notFound("program %s: not found in %s", quoted(name), searchPath)
+	return nil, "", notFound("program %s: not found in %s", quoted(name), in.path)
 }
 
 // openProgram opens file for reading if it passes the tests that do not depend
 // on its contents.
-func openProgram(root *rootfs, file string) (*os.File, error) {
-	f, err := root.open(file, unix.O_PATH)
+func openProgram(in programs, file string) (*os.File, error) {
+	f, err := in.open(file, unix.O_PATH)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return nil, notFound("program %s: %w", quoted(file), err)
@@ -136,7 +142,7 @@ func checkMode(f *os.File) error {
 }
 
 // checkExecutable looks into the file as the kernel will, if there is one.
-func checkExecutable(root *rootfs, f *os.File, file string, depth int) error {
+func checkExecutable(in programs, f *os.File, file string, depth int) error {
 	if f == nil {
 		return nil
 	}
@@ -148,9 +154,9 @@ func checkExecutable(root *rootfs, f *os.File, file string, depth int) error {
 	head = head[:n]
 	switch {
 	case bytes.HasPrefix(head, []byte("#!")):
-		return checkScript(root, head, file, depth)
+		return checkScript(in, head, file, depth)
 	case bytes.HasPrefix(head, []byte("\x7fELF")):
-		return checkELF(root, f, file)
+		return checkELF(in, f, file)
 	case otherFormats():
 		return nil
 	case n == 0:
@@ -168,7 +174,7 @@ func otherFormats() bool {
 
 // checkScript finds the interpreter that a #! line names. head is what the
 // kernel looks at: the file's first 256 bytes, or all of it.
-func checkScript(root *rootfs, head []byte, file string, depth int) error {
+func checkScript(in programs, head []byte, file string, depth int) error {
 	line, _, whole := bytes.Cut(head[2:], []byte("\n"))
 	line = bytes.TrimLeft(line, " \t")
 	end := bytes.IndexAny(line, " \t\x00")
@@ -187,12 +193,12 @@ func checkScript(root *rootfs, head []byte, file string, depth int) error {
 	case mountedOver(name):
 		return nil
 	}
-	f, err := openProgram(root, name)
+	f, err := openProgram(in, name)
 	if err != nil {
 		return about(err, "interpreter %s of program %s", quoted(name), quoted(file))
 	}
 	defer f.Close()
-	return checkExecutable(root, f, name, depth-1)
+	return checkExecutable(in, f, name, depth-1)
 }
 
 // about renames the file that an exitError of openProgram is about.
@@ -231,7 +237,7 @@ var (
 )
 
 // checkELF compares the file with the machine and finds its loader.
-func checkELF(root *rootfs, f *os.File, file string) error {
+func checkELF(in programs, f *os.File, file string) error {
 	var h struct {
 		Ident                            [16]byte
 		Type, Machine                    uint16
@@ -251,7 +257,10 @@ func checkELF(root *rootfs, f *os.File, file string) error {
 	case err != nil:
 		return broken("the file is cut short")
 	case h.Ident[4] != elfClass64 && h.Machine == elfMachine32[runtime.GOARCH]:
-		return cannotExec("program %s: is a 32-bit program, which the system call filter does not allow", quoted(file))
+		if in.bits32 {
+			return nil
+		}
+		return cannotExec("program %s: is a 32-bit program, which the system call filter does not allow: -allow-32bit does", quoted(file))
 	case h.Ident[4] != elfClass64, h.Ident[5] != elfLittle, h.Machine != elfMachine[runtime.GOARCH]:
 		return broken("built for another machine than " + runtime.GOARCH)
 	case h.Phentsize != elfPhdrSize, h.Phnum == 0, h.Phnum > elfMaxPhdrs:
@@ -264,7 +273,7 @@ func checkELF(root *rootfs, f *os.File, file string) error {
 	if loader == "" || mountedOver(loader) {
 		return nil
 	}
-	l, err := openProgram(root, loader)
+	l, err := openProgram(in, loader)
 	if err != nil {
 		return about(err, "loader %s of program %s", quoted(loader), quoted(file))
 	}

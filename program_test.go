@@ -130,7 +130,7 @@ func TestCheckProgramAccepts(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if err := checkProgram(newRoot(t, test.tree), test.program); err != nil {
+			if err := checkProgram(usual(newRoot(t, test.tree)), test.program); err != nil {
 				t.Errorf("checkProgram(%q): %v", test.program, err)
 			}
 		})
@@ -198,7 +198,7 @@ func TestCheckProgramRefuses(t *testing.T) {
 
 func wantRefusal(t *testing.T, root *rootfs, program string, code int, want string) {
 	t.Helper()
-	err := checkProgram(root, program)
+	err := checkProgram(usual(root), program)
 	if text(err) != want || statusOf(err).code != code {
 		t.Errorf("checkProgram(%s): %d, %v\nwant %d, %s", quoted(program), statusOf(err).code, err, code, want)
 	}
@@ -236,7 +236,7 @@ func TestCheckProgramFormat(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			root := newRoot(t, tree{"p": file(0o755, test.data)})
 			if otherFormats() {
-				if err := checkProgram(root, "/p"); err != nil {
+				if err := checkProgram(usual(root), "/p"); err != nil {
 					t.Errorf("checkProgram: %v, though binfmt_misc may know the format", err)
 				}
 				return
@@ -254,7 +254,7 @@ func TestCheckProgramI386(t *testing.T) {
 	root := newRoot(t, tree{"p": file(0o755, buildELF("", func(h *elf.Header64) {
 		h.Ident[elf.EI_CLASS], h.Machine = 1, uint16(elf.EM_386)
 	}))})
-	wantRefusal(t, root, "/p", 126, `program "/p": is a 32-bit program, which the system call filter does not allow`)
+	wantRefusal(t, root, "/p", 126, `program "/p": is a 32-bit program, which the system call filter does not allow: -allow-32bit does`)
 }
 
 func TestCheckProgramSearch(t *testing.T) {
@@ -281,7 +281,7 @@ func TestCheckProgramSearch(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			root := newRoot(t, test.tree)
-			f, found, err := findProgram(root, "p")
+			f, found, err := findProgram(usual(root), "p")
 			if found != test.file || text(err) != test.want {
 				t.Errorf("findProgram = %q, %v; want %q, %s", found, err, test.file, test.want)
 			}
@@ -355,7 +355,7 @@ func TestCheckProgramAgreesWithKernel(t *testing.T) {
 	for name := range files {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, name)
-			got := checkProgram(root, path)
+			got := checkProgram(usual(root), path)
 			want := execute(t, path)
 			code := kernelCode(want)
 			if leftToExec := got == nil && code == exitCannotExec; leftToExec {
@@ -456,3 +456,6 @@ func kernelFiles(dir string) tree {
 	}
 	return tr
 }
+
+// usual is where programs are looked for unless told otherwise.
+func usual(root *rootfs) programs { return programs{rootfs: root, path: searchPath} }

@@ -20,15 +20,18 @@ import (
 )
 
 // rootfs is a directory that is fit to become the program's /.
-type rootfs struct{ dir *os.File }
+type rootfs struct {
+	dir      *os.File
+	readOnly bool // as the program sees it
+}
 
 // openRootfs resolves and checks dir. It changes nothing.
-func openRootfs(dir string) (*rootfs, error) {
+func openRootfs(dir string, readOnly bool) (*rootfs, error) {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	r := &rootfs{dir: os.NewFile(uintptr(fd), dir)}
+	r := &rootfs{dir: os.NewFile(uintptr(fd), dir), readOnly: readOnly}
 	if err := r.check(); err != nil {
 		r.close()
 		return nil, err
@@ -48,7 +51,15 @@ func (r *rootfs) clone() (*os.File, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("-chroot %s: open_tree: %w", quoted(r.dir.Name()), err)
 	}
-	return os.NewFile(uintptr(fd), "rootfs"), nil
+	tree := os.NewFile(uintptr(fd), "rootfs")
+	if r.readOnly {
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+			tree.Close()
+			return nil, fmt.Errorf("-read-only: mount_setattr (Linux 5.12): %w", err)
+		}
+	}
+	return tree, nil
 }
 
 // check refuses directories that pivot_root(2) cannot use or that would give
@@ -74,7 +85,7 @@ func (r *rootfs) check() error {
 			return fmt.Errorf("is the host's own %s, not usable as a root", host)
 		}
 	}
-	return r.checkMountPoints(fs.Flags&unix.ST_RDONLY != 0)
+	return r.checkMountPoints(r.readOnly || fs.Flags&unix.ST_RDONLY != 0)
 }
 
 // checkMountPoints makes sure that what will be mounted over is a directory of
@@ -83,7 +94,7 @@ func (r *rootfs) checkMountPoints(readOnly bool) error {
 	for _, name := range []string{"proc", "sys", "dev"} {
 		f, err := r.open(name, unix.O_PATH|unix.O_NOFOLLOW)
 		if errors.Is(err, unix.ENOENT) && readOnly {
-			return withHint(fmt.Errorf("has no directory %s, and is on a read-only file system", name),
+			return withHint(fmt.Errorf("has no directory %s, and is read-only", name),
 				"make the directories proc, sys and dev in it")
 		} else if errors.Is(err, unix.ENOENT) {
 			continue
@@ -136,10 +147,10 @@ func reopen(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// home returns the home directory of user 0 in DIR's /etc/passwd, or "/". The
+// home returns the home directory of a user in DIR's /etc/passwd, or "/". The
 // file may be anything that a program of an earlier run has put there, so it is
 // neither waited for nor read without end.
-func (r *rootfs) home() string {
+func (r *rootfs) home(uid uint32) string {
 	path, err := r.open("/etc/passwd", unix.O_PATH)
 	if err != nil {
 		return "/"
@@ -153,10 +164,11 @@ func (r *rootfs) home() string {
 		return "/"
 	}
 	defer f.Close()
+	user := strconv.FormatUint(uint64(uid), 10)
 	lines := bufio.NewScanner(io.LimitReader(f, 16<<20))
 	for lines.Scan() {
 		// name:password:UID:GID:comment:home:shell, passwd(5)
-		if f := strings.Split(lines.Text(), ":"); len(f) >= 6 && f[2] == "0" && strings.HasPrefix(f[5], "/") {
+		if f := strings.Split(lines.Text(), ":"); len(f) >= 6 && f[2] == user && strings.HasPrefix(f[5], "/") {
 			return f[5]
 		}
 	}

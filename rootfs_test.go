@@ -58,7 +58,7 @@ func newRoot(t *testing.T, tr tree) *rootfs {
 	}
 	tree{"canary": file(0o755, buildELF("", nil))}.make(t, base)
 	tr.make(t, dir)
-	root, err := openRootfs(dir)
+	root, err := openRootfs(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,9 +98,9 @@ func TestOpenRootfs(t *testing.T) {
 		{"\xff/sub", "\xff/sub"},
 	}
 	for _, test := range tests {
-		root, err := openRootfs(test.in)
+		root, err := openRootfs(test.in, false)
 		if err != nil {
-			t.Errorf("openRootfs(%q): %v", test.in, err)
+			t.Errorf("openRootfs(%q, false): %v", test.in, err)
 			continue
 		}
 		want, err := os.Stat(filepath.Join(base, test.want))
@@ -108,7 +108,7 @@ func TestOpenRootfs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := root.dir.Stat(); err != nil || !os.SameFile(got, want) {
-			t.Errorf("openRootfs(%q) is not %q (%v)", test.in, test.want, err)
+			t.Errorf("openRootfs(%q, false) is not %q (%v)", test.in, test.want, err)
 		}
 		root.close()
 	}
@@ -157,9 +157,9 @@ func TestOpenRootfsRefuses(t *testing.T) {
 		{"procfifo", "proc in it is not a directory (it is mounted over)"},
 	}
 	for _, test := range tests {
-		root, err := openRootfs(test.in)
+		root, err := openRootfs(test.in, false)
 		if text(err) != test.want || root != nil {
-			t.Errorf("openRootfs(%s): %v, want %q", quoted(test.in), err, test.want)
+			t.Errorf("openRootfs(%s, false): %v, want %q", quoted(test.in), err, test.want)
 		}
 	}
 }
@@ -174,8 +174,8 @@ func TestOpenRootfsDeletedDirectory(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openRootfs("."); !errors.Is(err, unix.ENOENT) {
-		t.Errorf("openRootfs(.) in a deleted directory: %v", err)
+	if _, err := openRootfs(".", false); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("openRootfs(., false) in a deleted directory: %v", err)
 	}
 }
 

@@ -134,13 +134,16 @@ func TestContinue(t *testing.T) {
 }
 
 func TestKilledContainTakesTheProgramWithIt(t *testing.T) {
-	p := start(t, "-chroot", rootfs(t), "--", "probe", "wait")
-	p.waitLine(t, "ready")
-	pid := initPID(t)
-	p.signal(t, syscall.SIGKILL)
-	p.wait(t)
-	waitFor(t, "the program to end", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
-	sweep(t)
+	root := rootfs(t)
+	for _, args := range [][]string{{}, {"-user", "1000"}, {"-init=false"}, {"-init=false", "-user", "1000"}} {
+		p := start(t, append(append([]string{"-chroot", root}, args...), "--", "probe", "wait")...)
+		p.waitLine(t, "ready")
+		pid := initPID(t)
+		p.signal(t, syscall.SIGKILL)
+		p.wait(t)
+		waitFor(t, "the program to end", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+		sweep(t)
+	}
 }
 
 // What the caller ignores the program ignores, as if contain were not there.
