@@ -104,7 +104,7 @@ func findInterface(n network) (bridge, error) {
 	case link.Attrs().Flags&net.FlagLoopback != 0:
 		return bridge{}, fmt.Errorf("%s: is a loopback interface", flag)
 	case link.Attrs().Flags&net.FlagUp == 0:
-		return bridge{}, withHint(fmt.Errorf("%s: is down", flag), fmt.Sprintf("ip link set %s up", n.attach.to))
+		return bridge{}, withHint(fmt.Errorf("%s: is down", flag), fmt.Sprintf("ip link set %s up", word(n.attach.to)))
 	}
 	b := bridge{name: n.attach.to, index: link.Attrs().Index, mtu: link.Attrs().MTU}
 	if err := b.readAddresses(link); err != nil {

@@ -127,7 +127,7 @@ const reportFD = C.PID1_REPORT
 
 // init runs before main, and does something in the container's init only.
 func init() {
-	if os.Args[0] != initName || os.Getenv("_LIBCONTAINER_INITPIPE") == "" {
+	if len(os.Args) == 0 || os.Args[0] != initName || os.Getenv("_LIBCONTAINER_INITPIPE") == "" {
 		return
 	}
 	dieWithParent()

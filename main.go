@@ -132,7 +132,7 @@ func init() {
 }
 
 func main() {
-	st, err := run(os.Args[1:], os.Stdout)
+	st, err := run(os.Args[min(1, len(os.Args)):], os.Stdout) // there may be not even a name
 	if err != nil {
 		letDie()
 		report(os.Stderr, err)

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -44,7 +45,7 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 		return bridge{}, withHint(fmt.Errorf("-bridge %s: not a bridge but of type %s", quoted(name), link.Type()),
 			"list the bridges: ip link show type bridge")
 	case link.Attrs().Flags&net.FlagUp == 0:
-		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), fmt.Sprintf("ip link set %s up", name))
+		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), fmt.Sprintf("ip link set %s up", word(name)))
 	}
 	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU}
 	if err := b.readAddresses(link); err != nil {
@@ -81,6 +82,14 @@ func unchanged[T any](list func() ([]T, error)) ([]T, error) {
 
 // plainName matches names that mean themselves to a shell.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
+
+// word is a name as a word for a shell.
+func word(name string) string {
+	if plainName.MatchString(name) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}
 
 // makeBridge returns the command line that would make a bridge for address.
 func makeBridge(name string, address netip.Prefix) string {
@@ -122,7 +131,7 @@ func (b bridge) serves(addresses []netip.Prefix) error {
 		}
 		if networks > 0 && !within {
 			return withHint(fmt.Errorf("-network-address %s: not in a network of %s (%s)", quoted(a.String()), b.name, b.networks()),
-				fmt.Sprintf("choose an address in it, or add one to the bridge: ip address add ADDRESS/%d dev %s", a.Bits(), b.name))
+				fmt.Sprintf("choose an address in it, or add one to the bridge: ip address add ADDRESS/%d dev %s", a.Bits(), word(b.name)))
 		}
 	}
 	return nil
@@ -453,7 +462,7 @@ func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Sig
 			return 0, fmt.Errorf("bridge %s does not forward for its port %s, after %s", b.name, hostVethOf(c.id), bridgeForwards)
 		case waited > bridgeIsSlow && !told:
 			told = true
-			fmt.Fprintf(os.Stderr, "contain: waiting for bridge %s to forward (spanning tree protocol?)\n", b.name)
+			fmt.Fprintf(os.Stderr, "contain: waiting for bridge %s to forward (spanning tree protocol?)\n", oneLine(b.name))
 		case told:
 			if sig, ends := sigs.soon(); ends {
 				return sig, nil

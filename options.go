@@ -211,7 +211,7 @@ func parseOptions(args []string) (options, error) {
 		return opts, err
 	} else if err != nil {
 		readOn(fs) // a -report behind the mistake is to tell of it
-		return opts, withHint(err, usageHint)
+		return opts, withHint(fmt.Errorf("%.300w", err), usageHint)
 	}
 	opts.argv = fs.Args()
 	if opts.version {
