@@ -32,7 +32,7 @@ import (
 
 // Paths of the binaries under test, set by TestMain. The altered contain takes any
 // memory limit, and panics at a SIGUSR2.
-var containPath, alteredPath, probePath string
+var containPath, alteredPath, probePath, auditPath string
 
 // patience is how long a condition may take to come true.
 var patience = func() time.Duration {
@@ -191,6 +191,7 @@ func prepare() error {
 		{&containPath, "CONTAIN", []string{"go", "build", "-o", dir + "/contain", ".."}},
 		{&alteredPath, "CONTAIN_ALTERED", []string{"go", "build", "-ldflags", "-X main.minMemoryPages=1 -X main.panicOn=SIGUSR2", "-o", dir + "/contain_altered", ".."}},
 		{&probePath, "PROBE", []string{"gcc", "-O2", "-static", "-o", dir + "/probe", "probe/probe.c"}},
+		{&auditPath, "AUDIT", []string{"probe/audit-build", "gcc", dir + "/audit"}},
 	} {
 		if *b.path = os.Getenv(b.env); *b.path != "" {
 			continue
