@@ -144,7 +144,8 @@ func checkInterfaceName(name string) error {
 		return errors.New("empty interface name")
 	case len(name) > most:
 		return fmt.Errorf("longer than the %d characters of an interface name", most)
-	case name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00"):
+	case name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00"),
+		strings.IndexByte(name, 0xa0) >= 0: // a space of Latin-1, to the kernel; also in "à"
 		return errors.New("not an interface name")
 	}
 	return nil

@@ -305,9 +305,10 @@ func (n *network) checkGateways() error {
 	}
 	seen := map[bool]bool{}
 	for _, g := range n.gateways {
-		within := false
+		within, broadcasts := false, false
 		for _, a := range n.address {
 			within = within || a.Contains(g)
+			broadcasts = broadcasts || g.Is4() && a.Bits() < 31 && g == broadcast(a)
 			if a.Addr() == g {
 				return fmt.Errorf("-gateway %s: is the program's own address", quoted(g.String()))
 			}
@@ -315,6 +316,8 @@ func (n *network) checkGateways() error {
 		switch {
 		case !within:
 			return fmt.Errorf("-gateway %s: in no network of a -network-address", quoted(g.String()))
+		case broadcasts:
+			return fmt.Errorf("-gateway %s: is the broadcast address of a -network-address", quoted(g.String()))
 		case seen[g.Is4()]:
 			return fmt.Errorf("-gateway %s: a second one of its family", quoted(g.String()))
 		}

@@ -224,7 +224,8 @@ func cause(err error) error {
 // ELF constants, elf(5).
 const (
 	elfClass64   = 2
-	elfLittle    = 1
+	elfExec      = 2
+	elfDyn       = 3
 	elfInterp    = 3 // PT_INTERP
 	elfPhdrSize  = 56
 	elfMaxPhdrs  = 65536 / elfPhdrSize // load_elf_phdrs, binfmt_elf.c
@@ -252,6 +253,7 @@ func checkELF(in programs, f *os.File, file string) error {
 		}
 		return cannotExec("program %s: exec format error (%s)", quoted(file), why)
 	}
+	// Of a machine's own class and byte order the kernel asks e_machine only.
 	err := binary.Read(io.NewSectionReader(f, 0, 64), binary.LittleEndian, &h)
 	switch {
 	case err != nil:
@@ -261,8 +263,10 @@ func checkELF(in programs, f *os.File, file string) error {
 			return nil
 		}
 		return cannotExec("program %s: is a 32-bit program, which the system call filter does not allow: -allow-32bit does", quoted(file))
-	case h.Ident[4] != elfClass64, h.Ident[5] != elfLittle, h.Machine != elfMachine[runtime.GOARCH]:
+	case h.Machine != elfMachine[runtime.GOARCH], h.Ident[4] != elfClass64 && h.Phentsize != elfPhdrSize:
 		return broken("built for another machine than " + runtime.GOARCH)
+	case h.Type != elfExec && h.Type != elfDyn:
+		return broken("not an executable")
 	case h.Phentsize != elfPhdrSize, h.Phnum == 0, h.Phnum > elfMaxPhdrs:
 		return broken("bad program headers")
 	}
@@ -302,6 +306,9 @@ func elfLoader(f *os.File, off uint64, n int) (string, error) {
 		text := make([]byte, h.FileSize)
 		if _, err := f.ReadAt(text, int64(h.Offset)); err != nil {
 			return "", err
+		}
+		if text[len(text)-1] != 0 {
+			return "", errors.New("bad PT_INTERP")
 		}
 		name, _, _ := bytes.Cut(text, []byte{0})
 		return string(name), nil

@@ -168,7 +168,7 @@ func (r *rootfs) home(uid uint32) string {
 	lines := bufio.NewScanner(io.LimitReader(f, 16<<20))
 	for lines.Scan() {
 		// name:password:UID:GID:comment:home:shell, passwd(5)
-		if f := strings.Split(lines.Text(), ":"); len(f) >= 6 && f[2] == user && strings.HasPrefix(f[5], "/") {
+		if f := strings.Split(lines.Text(), ":"); len(f) >= 6 && f[2] == user && strings.HasPrefix(f[5], "/") && !strings.Contains(f[5], "\x00") {
 			return f[5]
 		}
 	}
