@@ -1,6 +1,7 @@
 // The bandwidth of the program's network: a token bucket filter, tc-tbf(8), at each
 // end of the veth, for what leaves there. The program cannot change its own, for
-// want of CAP_NET_ADMIN.
+// want of CAP_NET_ADMIN, nor pass it by (PACKET_QDISC_BYPASS): the system call filter
+// refuses packet sockets (knownSockets).
 
 package main
 

@@ -56,6 +56,7 @@ type host struct {
 	cpus        hostCPUs
 	cgroup      cgroupHost
 	ipv6        bool // the kernel has IPv6
+	timens      bool // and time namespaces
 	umask       uint32
 	coreHard    uint64             // the caller's RLIMIT_CORE, hard
 	pendingHard uint64             // and RLIMIT_SIGPENDING
@@ -98,6 +99,9 @@ func newConfig(id string, opts options, h host) *configs.Config {
 		Networks: []*configs.Network{{Type: "loopback"}},
 		Sysctl:   sysctls(opts, h),
 		Cgroups:  cgroupConfig(id, opts, h),
+	}
+	if h.timens {
+		config.Namespaces.Add(configs.NEWTIME, "") // as Docker does; its clocks are the host's
 	}
 	shareNetwork(config, opts, h)
 	return config

@@ -93,6 +93,8 @@ func checkHost(opts options) (h host, err error) {
 func (h *host) readCaller(opts options) error {
 	_, err := os.Stat("/proc/sys/net/ipv6")
 	h.ipv6 = err == nil
+	_, err = os.Stat("/proc/self/timens_offsets")
+	h.timens = err == nil
 	h.umask = uint32(unix.Umask(0))
 	unix.Umask(int(h.umask))
 	for resource, hard := range map[int]*uint64{unix.RLIMIT_CORE: &h.coreHard, unix.RLIMIT_SIGPENDING: &h.pendingHard} {

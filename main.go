@@ -84,7 +84,7 @@ within the given limits, and end as it ended. Must be run as root.
   -network-mac MAC       its hardware address
   -network-mtu N         its MTU (default: the bridge's)
   -network-strict        let only its own addresses out, and no routers' or DHCP
-                         servers' messages
+                         servers' messages, VLAN tags, or packets to loopback
   -check-address=false   do not ask the segment whether somebody has the address
   -user UID[:GID]        whom it runs as, by number (default 0:0)
   -cap-add, -cap-drop NAME

@@ -266,6 +266,8 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return errors.New(`-state-dir "": empty`)
 	case o.tty != "auto" && o.tty != "always" && o.tty != "never":
 		return fmt.Errorf("-tty %s: not auto, always or never", quoted(o.tty))
+	case o.strict && o.calls.profile == "none":
+		return errors.New("-network-strict does not go with -seccomp none: packet sockets would get round it")
 	case given["seccomp"] && o.calls.profile == "":
 		return errors.New(`-seccomp "": empty`)
 	case o.memory != 0 && o.memorySoft > o.memory:

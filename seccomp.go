@@ -384,7 +384,8 @@ func noUserSock(number uint32) []unix.SockFilter {
 // knownSockets allows the families that programs live on. The buffers of some
 // others (packet, XDP) are charged to no cgroup, with raw frames one can set up
 // the host's IPv6, and virtual sockets know no network namespaces. SOCK_PACKET
-// is how Linux 2.0 asked for a packet socket, and still does.
+// is how Linux 2.0 asked for a packet socket, and still does. -network-strict and
+// -network-bandwidth rely on there being none.
 func knownSockets(number uint32) []unix.SockFilter {
 	const typeMask, sockPacket = 0xf, 10
 	return []unix.SockFilter{

@@ -4,8 +4,12 @@
 // others, or fill the bridge's table.
 //
 // It is a BPF program on the ingress of the host end, tc-bpf(8), in the instructions
-// that read a packet's bytes (LD_ABS, LD_IND). Those end the program with "pass" at
-// the end of a packet: one that is too short to be read is too short for its receiver.
+// that read a packet's bytes (LD_ABS, LD_IND). Those end the program with 0 beyond the
+// end of a packet, which is "pass": before each the length is compared.
+//
+// It relies on the system call filter, which refuses packet sockets (knownSockets):
+// what one sends with PACKET_VNET_HDR could be changed after it was read here, where
+// its checksum is filled in.
 
 package main
 
@@ -28,15 +32,24 @@ const (
 	offSource    = 6 // hardware address of the sender
 	offEtherType = 12
 	offBody      = 14
+	offPayload6  = offBody + 40
 
-	protoTCP, protoUDP, protoICMP6        = 6, 17, 58
-	extHopByHop, extFragment              = 0, 44
-	routerAdvertisement, redirect         = 134, 137
-	advertisement                         = 136 // of a neighbour
-	listenerQuery, listenerReport2        = 130, 143
-	listenerReport1, listenerDone         = 131, 132
-	portDHCPServer, portDHCP6Server       = 67, 547
-	tcPass, tcDrop                  int32 = 0, 2 // TC_ACT_OK, TC_ACT_SHOT
+	skbLength, skbTagged = 0, 20 // in struct __sk_buff
+
+	protoICMP, protoIGMP, protoTCP, protoUDP, protoICMP6, protoPIM = 1, 2, 6, 17, 58, 103
+	extHopByHop, extFragment                                       = 0, 44
+
+	redirect4, routerAdvertisement4                      = 5, 9
+	groupReport1, groupReport2, groupLeave, groupReport3 = 0x12, 0x16, 0x17, 0x22
+
+	routerSolicitation, routerAdvertisement, redirect             = 133, 134, 137
+	solicitation, advertisement                                   = 135, 136 // of a neighbour
+	listenerQuery, listenerReport1, listenerDone, listenerReport2 = 130, 131, 132, 143
+	multicastRouter                                               = 151 // RFC 4286; in IGMP 0x30
+
+	portDHCPServer, portDHCP, portDHCP6, portDHCP6Server = 67, 68, 546, 547
+
+	tcPass, tcDrop int32 = 0, 2 // TC_ACT_OK, TC_ACT_SHOT
 )
 
 // guard guards the host end, by its index in contain's netns. It goes with that.
@@ -68,24 +81,26 @@ func (n network) guard(index int) error {
 	return nil
 }
 
-// filter is the program. R6 is the packet, R0 what was read last.
+// filter is the program. R6 is the packet, R8 its length, R0 what was read last.
 func (n network) filter() asm.Instructions {
-	mac := append(make([]byte, 2), n.mac...)
 	p := asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
-		asm.LoadAbs(offSource, asm.Half),
-		asm.JNE.Imm(asm.R0, int32(binary.BigEndian.Uint16(mac[2:])), "drop"),
-		asm.LoadAbs(offSource+2, asm.Word),
-		asm.JNE.Imm32(asm.R0, int32(binary.BigEndian.Uint32(mac[4:])), "drop"),
+		asm.LoadMem(asm.R0, asm.R6, skbTagged, asm.Word), // the kernel took a VLAN tag off
+		asm.JNE.Imm(asm.R0, 0, "drop"),
+		asm.LoadMem(asm.R8, asm.R6, skbLength, asm.Word),
+		asm.JLT.Imm(asm.R8, offBody, "drop"),
+	}
+	p = append(p, n.ownMAC(offSource)...)
+	p = append(p,
 		asm.LoadAbs(offEtherType, asm.Half),
 		asm.JEq.Imm(asm.R0, unix.ETH_P_ARP, "arp"),
 		asm.JEq.Imm(asm.R0, unix.ETH_P_IP, "ip4"),
 		asm.JEq.Imm(asm.R0, unix.ETH_P_IPV6, "ip6"),
 		asm.Ja.Label("drop"),
+	)
+	for _, part := range []func() asm.Instructions{n.arp, n.ip4, n.ip6} {
+		p = append(p, part()...)
 	}
-	p = append(p, n.arp()...)
-	p = append(p, n.ip4()...)
-	p = append(p, n.ip6()...)
 	return append(p,
 		asm.Mov.Imm(asm.R0, tcPass).WithSymbol("pass"),
 		asm.Return(),
@@ -97,53 +112,82 @@ func (n network) filter() asm.Instructions {
 // arp lets through what comes from the program's hardware address and one of its
 // addresses.
 func (n network) arp() asm.Instructions {
-	const senderMAC, senderIP = offBody + 8, offBody + 14
+	const senderMAC, senderIP, length = offBody + 8, offBody + 14, offBody + 28
 	if !n.has(true) {
 		return asm.Instructions{asm.Ja.Label("drop").WithSymbol("arp")}
 	}
-	p := asm.Instructions{
-		asm.LoadAbs(senderMAC, asm.Half).WithSymbol("arp"),
-		asm.JNE.Imm(asm.R0, int32(binary.BigEndian.Uint16(n.mac)), "drop"),
-		asm.LoadAbs(senderMAC+2, asm.Word),
-		asm.JNE.Imm32(asm.R0, int32(binary.BigEndian.Uint32(n.mac[2:])), "drop"),
-	}
+	p := asm.Instructions{asm.JLT.Imm(asm.R8, length, "drop").WithSymbol("arp")}
+	p = append(p, n.ownMAC(senderMAC)...)
 	p = append(p, n.ownAddress(senderIP, true, "pass")...)
 	return append(p, asm.Ja.Label("drop"))
 }
 
-// ip4 lets through what comes from one of the program's addresses, but for a DHCP
-// server's messages.
+// ip4 lets through what comes from one of the program's addresses, but for routers'
+// and DHCP servers' messages. What is for loopback a host with route_localnet takes.
 func (n network) ip4() asm.Instructions {
+	const header = 20
 	if !n.has(true) {
 		return asm.Instructions{asm.Ja.Label("drop").WithSymbol("ip4")}
 	}
-	p := asm.Instructions{asm.Mov.Imm(asm.R7, 0).WithSymbol("ip4")}
+	p := asm.Instructions{asm.JLT.Imm(asm.R8, offBody+header, "drop").WithSymbol("ip4")}
 	p = append(p, n.ownAddress(offBody+12, true, "own4")...)
 	return append(p,
 		asm.Ja.Label("drop"),
-		asm.LoadAbs(offBody+9, asm.Byte).WithSymbol("own4"),
-		asm.JNE.Imm(asm.R0, protoUDP, "pass"),
-		asm.LoadAbs(offBody+6, asm.Half),
-		asm.And.Imm(asm.R0, 0x1fff), // a later fragment has no port
+		asm.LoadAbs(offBody+16, asm.Byte).WithSymbol("own4"),
+		asm.JEq.Imm(asm.R0, 127, "drop"),
+		asm.LoadAbs(offBody+9, asm.Byte),
+		asm.Mov.Reg(asm.R9, asm.R0),
+		asm.JEq.Imm(asm.R9, protoPIM, "drop"),
+		asm.JEq.Imm(asm.R9, protoUDP, "first4"),
+		asm.JEq.Imm(asm.R9, protoICMP, "first4"),
+		asm.JNE.Imm(asm.R9, protoIGMP, "pass"),
+
+		asm.LoadAbs(offBody+6, asm.Half).WithSymbol("first4"),
+		asm.And.Imm(asm.R0, 0x1fff), // a later fragment has no port or type
 		asm.JNE.Imm(asm.R0, 0, "pass"),
 		asm.LoadAbs(offBody, asm.Byte),
 		asm.And.Imm(asm.R0, 0xf),
 		asm.LSh.Imm(asm.R0, 2),
 		asm.Mov.Reg(asm.R7, asm.R0),
-		asm.LoadInd(asm.R0, asm.R7, offBody, asm.Half),
+		asm.Add.Imm(asm.R0, offBody+4),
+		asm.JGT.Reg(asm.R0, asm.R8, "drop"),
+		asm.JEq.Imm(asm.R9, protoUDP, "udp4"),
+		asm.LoadInd(asm.R0, asm.R7, offBody, asm.Byte),
+		asm.JEq.Imm(asm.R9, protoIGMP, "igmp"),
+		asm.JEq.Imm(asm.R0, redirect4, "drop"),
+		asm.JEq.Imm(asm.R0, routerAdvertisement4, "drop"),
+		asm.Ja.Label("pass"),
+
+		asm.JEq.Imm(asm.R0, groupReport1, "pass").WithSymbol("igmp"),
+		asm.JEq.Imm(asm.R0, groupReport2, "pass"),
+		asm.JEq.Imm(asm.R0, groupLeave, "pass"),
+		asm.JEq.Imm(asm.R0, groupReport3, "pass"),
+		asm.Ja.Label("drop"),
+
+		asm.JNE.Imm(asm.R7, header, "drop").WithSymbol("udp4"), // DHCP clients may not look for options
+		asm.LoadAbs(offBody+header, asm.Half),
 		asm.JEq.Imm(asm.R0, portDHCPServer, "drop"),
+		asm.LoadAbs(offBody+header+2, asm.Half),
+		asm.JEq.Imm(asm.R0, portDHCP, "drop"),
 		asm.Ja.Label("pass"),
 	)
 }
 
-// ip6 does the same, and drops routers' messages and others' advertisements. Headers
-// behind which these could hide are dropped too, but for multicast listeners'.
+// ip6 does the same. Headers behind which these messages could hide are dropped too,
+// but for multicast listeners'.
 func (n network) ip6() asm.Instructions {
-	const next, payload = offBody + 6, offBody + 40
+	const next, destination = offBody + 6, offBody + 24
 	if !n.has(false) {
 		return asm.Instructions{asm.Ja.Label("drop").WithSymbol("ip6")}
 	}
-	p := asm.Instructions{asm.Mov.Imm(asm.R7, 0).WithSymbol("ip6")}
+	p := asm.Instructions{asm.JLT.Imm(asm.R8, offPayload6, "drop").WithSymbol("ip6")}
+	for at := int32(0); at < 12; at += 4 {
+		p = append(p, asm.LoadAbs(destination+at, asm.Word), asm.JNE.Imm(asm.R0, 0, "distant"))
+	}
+	p = append(p,
+		asm.LoadAbs(destination+12, asm.Word),
+		asm.JEq.Imm(asm.R0, 1, "drop"), // loopback
+		asm.Mov.Imm(asm.R7, 0).WithSymbol("distant"))
 	p = append(p, n.ownAddress(offBody+8, false, "own6")...)
 	for at := int32(0); at < 16; at += 4 { // without an address only listeners' reports
 		p = append(p, asm.LoadAbs(offBody+8+at, asm.Word), asm.JNE.Imm(asm.R0, 0, "drop"))
@@ -158,39 +202,96 @@ func (n network) ip6() asm.Instructions {
 		asm.JEq.Imm(asm.R0, protoICMP6, "icmp6"),
 		asm.JEq.Imm(asm.R0, extHopByHop, "listener"),
 		asm.JNE.Imm(asm.R0, extFragment, "drop"),
-		asm.LoadAbs(payload, asm.Byte),
+		asm.JLT.Imm(asm.R8, offPayload6+8, "drop"),
+		asm.LoadAbs(offPayload6, asm.Byte),
 		asm.JEq.Imm(asm.R0, protoTCP, "pass"),
 		asm.JNE.Imm(asm.R0, protoUDP, "drop"),
-		asm.LoadAbs(payload+2, asm.Half),
+		asm.LoadAbs(offPayload6+2, asm.Half),
 		asm.And.Imm(asm.R0, 0xfff8),
-		asm.JNE.Imm(asm.R0, 0, "pass"),
-		asm.LoadAbs(payload+8, asm.Half),
-		asm.JEq.Imm(asm.R0, portDHCP6Server, "drop"),
-		asm.Ja.Label("pass"),
+		asm.JNE.Imm(asm.R0, 0, "pass"))
+	p = append(p, udp6(offPayload6+8, "fragment")...)
+	p = append(p, udp6(offPayload6, "udp6")...)
+	p = append(p, n.icmp6()...)
+	return append(p, listener()...)
+}
 
-		asm.LoadAbs(payload, asm.Half).WithSymbol("udp6"),
+// udp6 is what label leads to: a UDP header at offset.
+func udp6(offset int32, label string) asm.Instructions {
+	return asm.Instructions{
+		asm.JLT.Imm(asm.R8, offset+4, "drop").WithSymbol(label),
+		asm.LoadAbs(offset, asm.Half),
 		asm.JEq.Imm(asm.R0, portDHCP6Server, "drop"),
+		asm.LoadAbs(offset+2, asm.Half),
+		asm.JEq.Imm(asm.R0, portDHCP6, "drop"),
 		asm.Ja.Label("pass"),
+	}
+}
 
-		asm.LoadAbs(payload, asm.Byte).WithSymbol("icmp6"),
+// icmp6 drops routers' messages, and neighbours' that are not about the program.
+func (n network) icmp6() asm.Instructions {
+	p := asm.Instructions{
+		asm.JLT.Imm(asm.R8, offPayload6+8, "drop").WithSymbol("icmp6"),
+		asm.LoadAbs(offPayload6, asm.Byte),
 		asm.JEq.Imm(asm.R0, routerAdvertisement, "drop"),
 		asm.JEq.Imm(asm.R0, redirect, "drop"),
 		asm.JEq.Imm(asm.R0, listenerQuery, "drop"),
+		asm.JEq.Imm(asm.R0, multicastRouter, "drop"),
+		asm.JEq.Imm(asm.R0, routerSolicitation, "router"),
+		asm.JEq.Imm(asm.R0, solicitation, "neighbour"),
 		asm.JNE.Imm(asm.R0, advertisement, "pass"),
-	)
-	p = append(p, n.ownAddress(payload+8, false, "pass")...)
+		asm.JLT.Imm(asm.R8, offPayload6+24, "drop"),
+	}
+	p = append(p, n.ownAddress(offPayload6+8, false, "neighbour")...)
+	p = append(p, asm.Ja.Label("drop"))
+	p = append(p, n.ownOption(8, "router")...)
+	return append(p, n.ownOption(24, "neighbour")...)
+}
+
+// ownOption is what label leads to: a message of that size without options, or with
+// one, the program's own link-layer address. What is beyond the payload's length is
+// not seen by the receiver.
+func (n network) ownOption(size int32, label string) asm.Instructions {
+	const sourceAddress, targetAddress = 0x0101, 0x0201 // the type, and the length in eight bytes
+	p := asm.Instructions{
+		asm.JLT.Imm(asm.R8, offPayload6+size, "drop").WithSymbol(label),
+		asm.LoadAbs(offBody+4, asm.Half),
+		asm.JEq.Imm(asm.R0, size, "pass"),
+		asm.JNE.Imm(asm.R0, size+8, "drop"),
+		asm.JLT.Imm(asm.R8, offPayload6+size+8, "drop"),
+	}
+	p = append(p, n.ownMAC(offPayload6+size+2)...)
 	return append(p,
+		asm.LoadAbs(offPayload6+size, asm.Half),
+		asm.JEq.Imm(asm.R0, sourceAddress, "pass"),
+		asm.JEq.Imm(asm.R0, targetAddress, "pass"),
 		asm.Ja.Label("drop"),
-		asm.LoadAbs(payload, asm.Byte).WithSymbol("listener"),
+	)
+}
+
+// listener lets multicast listeners' messages through, behind their header.
+func listener() asm.Instructions {
+	return asm.Instructions{
+		asm.JLT.Imm(asm.R8, offPayload6+8+4, "drop").WithSymbol("listener"),
+		asm.LoadAbs(offPayload6, asm.Byte),
 		asm.JNE.Imm(asm.R0, protoICMP6, "drop"),
-		asm.LoadAbs(payload+1, asm.Byte), // of eight bytes
+		asm.LoadAbs(offPayload6+1, asm.Byte), // of eight bytes
 		asm.JNE.Imm(asm.R0, 0, "drop"),
-		asm.LoadAbs(payload+8, asm.Byte),
+		asm.LoadAbs(offPayload6+8, asm.Byte),
 		asm.JEq.Imm(asm.R0, listenerReport1, "pass"),
 		asm.JEq.Imm(asm.R0, listenerDone, "pass"),
 		asm.JEq.Imm(asm.R0, listenerReport2, "pass"),
 		asm.Ja.Label("drop"),
-	)
+	}
+}
+
+// ownMAC drops what has another hardware address than the program's at offset.
+func (n network) ownMAC(offset int32) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadAbs(offset, asm.Half),
+		asm.JNE.Imm(asm.R0, int32(binary.BigEndian.Uint16(n.mac)), "drop"),
+		asm.LoadAbs(offset+2, asm.Word),
+		asm.JNE.Imm32(asm.R0, int32(binary.BigEndian.Uint32(n.mac[2:])), "drop"),
+	}
 }
 
 // has tells whether the program has an address of that family.

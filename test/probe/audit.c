@@ -83,7 +83,7 @@ enum { MAGIC = 0x5ca1ab1e, PASSED = 3999, KILLED = -1, FIRST_NEWER = 471, LAST =
 
 struct call {
 	int i386; /* by int $0x80 */
-	long number, arg[3];
+	long number, arg[4];
 	int answer; /* an errno, 0 if it seems to succeed, PASSED or KILLED */
 	char class[12], item[48], word[16]; /* with a word it is one of a set */
 };
@@ -108,13 +108,13 @@ static long make(const struct call *c)
 	if (c->i386) {
 		long r;
 		__asm__ volatile("push %%rbp\n mov %2, %%ebp\n int $0x80\n pop %%rbp" : "=a"(r)
-			: "0"(c->number), "r"(MAGIC), "b"(c->arg[0]), "c"(c->arg[1]), "d"(c->arg[2]), "S"(0L), "D"(0L)
+			: "0"(c->number), "r"(MAGIC), "b"(c->arg[0]), "c"(c->arg[1]), "d"(c->arg[2]), "S"(c->arg[3]), "D"(0L)
 			: "memory", "r8", "r9", "r10", "r11");
 		errno = -(int)r;
 		return (int)r < 0 ? -1 : (int)r;
 	}
 #endif
-	return syscall(c->number, c->arg[0], c->arg[1], c->arg[2], 0L, 0L, (long)MAGIC);
+	return syscall(c->number, c->arg[0], c->arg[1], c->arg[2], c->arg[3], 0L, (long)MAGIC);
 }
 
 /* answer the child's calls until it has ended; whether by itself */
@@ -205,7 +205,7 @@ static const struct { const char *item; long number; int arg, first, last; long 
 	{"io_uring operations", SYS_io_uring_register, 1, 0, 37, {0}},
 };
 
-static const struct { const char *item; long number, arg[3]; } ones[] = {
+static const struct { const char *item; long number, arg[4]; } ones[] = {
 	{"ioctl TIOCSTI", SYS_ioctl, {0, 0x5412}}, {"ioctl TIOCLINUX", SYS_ioctl, {0, 0x541c}},
 	{"ioctl TIOCSCTTY", SYS_ioctl, {0, 0x540e}}, {"ioctl TIOCSETD", SYS_ioctl, {0, 0x5423}},
 	{"personality PER_LINUX", SYS_personality, {0}}, {"personality PER_LINUX32", SYS_personality, {8}},
@@ -216,7 +216,7 @@ static const struct { const char *item; long number, arg[3]; } ones[] = {
 	{"prctl PR_SET_SECUREBITS all", SYS_prctl, {PR_SET_SECUREBITS, 0xff}},
 	{"prctl PR_CAP_AMBIENT_RAISE", SYS_prctl, {PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE}},
 	{"prctl PR_SET_PTRACER any", SYS_prctl, {PR_SET_PTRACER, -1}},
-	{"ptrace PTRACE_SEIZE TRACEEXIT", SYS_ptrace, {PTRACE_SEIZE, 0}},
+	{"ptrace PTRACE_SEIZE TRACEEXIT", SYS_ptrace, {PTRACE_SEIZE, 0, 0, PTRACE_O_TRACEEXIT}},
 	{"mmap PROT_WRITE|PROT_EXEC", SYS_mmap, {0, 4096, 7}},
 	{"setns any", SYS_setns, {0}}, {"setns CLONE_NEWNET", SYS_setns, {0, CLONE_NEWNET}},
 };
@@ -247,7 +247,7 @@ static void ask_all(void)
 		for (size_t k = 0; k < COUNT(types); k++)
 			ask("set", form(text, "sockets of family %d", family), types[k].name, (struct call){.number = SYS_socket, .arg = {family, types[k].type}});
 	for (size_t k = 0; k < COUNT(ones); k++)
-		ask("argument", ones[k].item, "", (struct call){.number = ones[k].number, .arg = {ones[k].arg[0], ones[k].arg[1], ones[k].arg[2]}});
+		ask("argument", ones[k].item, "", (struct call){.number = ones[k].number, .arg = {ones[k].arg[0], ones[k].arg[1], ones[k].arg[2], ones[k].arg[3]}});
 	for (size_t k = 0; k < COUNT(spaces); k++) {
 		ask("argument", form(text, "unshare %s", spaces[k].name), "", (struct call){.number = SYS_unshare, .arg = {spaces[k].flag}});
 		if (spaces[k].flag > 0xff) /* below are signals */

@@ -1250,7 +1250,8 @@ static int do_hear(char **arg)
 }
 
 /* lie SOURCE ADDRESS PORT: send a datagram from another's address, a router's
- * advertisement, and then "end" as oneself */
+ * advertisement, another's link-layer address, a datagram to all DHCP clients, and
+ * then "end" as oneself */
 static int do_lie(char **arg)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[2]))};
@@ -1259,8 +1260,10 @@ static int do_lie(char **arg)
 		.ip = {.version = 4, .ihl = 5, .tot_len = htons(sizeof packet), .ttl = 9, .protocol = IPPROTO_UDP},
 		.udp = {.source = htons(9), .dest = htons(atoi(arg[2])), .len = htons(sizeof packet.udp + 4)}, .text = "lie",
 	};
-	unsigned char router[16] = {134, 0, 0, 0, 64, 0, 7, 8};
+	struct sockaddr_in clients = {.sin_family = AF_INET, .sin_port = htons(68), .sin_addr.s_addr = INADDR_BROADCAST};
+	unsigned char router[16] = {134, 0, 0, 0, 64, 0, 7, 8}, option[16] = {133, [8] = 1, 1, 2, 0, 0, 0, 0, 17};
 	int raw = socket(AF_INET, SOCK_RAW, IPPROTO_RAW), six = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), hops = 255;
+	int udp = socket(AF_INET, SOCK_DGRAM, 0), yes = 1;
 	inet_pton(AF_INET, arg[0], &packet.ip.saddr);
 	inet_pton(AF_INET, arg[1], &packet.ip.daddr);
 	to.sin_addr.s_addr = packet.ip.daddr;
@@ -1270,7 +1273,12 @@ static int do_lie(char **arg)
 		return fail("lie");
 	if (sendto(six, router, sizeof router, 0, (void *)&all, sizeof all) < 0)
 		return fail("advertise");
-	if (sendto(socket(AF_INET, SOCK_DGRAM, 0), "end", 3, 0, (void *)&to, sizeof to) < 0)
+	if (sendto(six, option, sizeof option, 0, (void *)&all, sizeof all) < 0)
+		return fail("solicit");
+	setsockopt(udp, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes);
+	if (sendto(udp, "offer", 5, 0, (void *)&clients, sizeof clients) < 0)
+		return fail("offer");
+	if (sendto(udp, "end", 3, 0, (void *)&to, sizeof to) < 0)
 		return fail("send");
 	return 0;
 }
