@@ -34,7 +34,8 @@ import (
 // libcontainer's init, which becomes pid1. All bear the same id.
 type container struct {
 	id      string
-	config  *configs.Config // libcontainer's, until start
+	config  *configs.Config // libcontainer's
+	rootfs  *rootfs
 	lib     *libcontainer.Container
 	cgroup  cgroups.Manager
 	task    task
@@ -192,6 +193,7 @@ func newID() string {
 // namespaces, limits, mounts, pivot_root. It must be called on the main thread,
 // see PDEATHSIG in main.go. Its undo is in destroy.
 func (c *container) start(root *rootfs) error {
+	c.rootfs = root
 	p, err := c.newProcess(root)
 	if err != nil {
 		return err
@@ -424,6 +426,9 @@ func (c *container) exec(sigs *signals) error {
 	pid, err := c.awaitReady(init)
 	if pid == 0 || err != nil {
 		return err // no process: killed, wait tells
+	}
+	if err := c.verify(pid); err != nil {
+		return err
 	}
 	c.terminal.begin([2]int{pid, init}, c.task.front)
 	if c.reported {

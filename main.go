@@ -22,7 +22,7 @@
 //	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go privileges.go)
 //	     -> host.go (rootfs.go trust.go program.go capability.go seccomp.go bpf.go
 //	     cgroup.go blockio.go network.go) -> config.go
-//	     -> container.go (manager.go pid1.go) + network.go (attach.go claim.go
+//	     -> container.go (manager.go pid1.go verify.go) + network.go (attach.go claim.go
 //	     strict.go names.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main

@@ -560,7 +560,7 @@ func TestBadInputMounts(t *testing.T) {
 	leavesNothing(t)
 	row(t, 84, func(t *testing.T) {
 		tryValues(t, "-chroot", []badValue{
-			{84, "has no directory proc, and is on a read-only file system\nhint: make the directories proc, sys and dev in it", []string{mounted(t, unix.MS_RDONLY)}},
+			{84, "has no directory proc, and is read-only\nhint: make the directories proc, sys and dev in it", []string{mounted(t, unix.MS_RDONLY)}},
 			{84, "", []string{mounted(t, unix.MS_RDONLY, "proc", "sys", "dev")}},
 		})
 	})

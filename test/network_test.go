@@ -284,7 +284,7 @@ func TestBadNetworkFlags(t *testing.T) {
 		{"-gateway 172.17.0.1 -gateway 172.17.0.2", `-gateway "172.17.0.2": a second one of its family`},
 		{"-gateway 172.17.0.1 -gateway none", "-gateway none and another -gateway exclude each other"},
 		{"-gateway 172.17.0.1/24", `-gateway "172.17.0.1/24": not an address, or none`},
-		{"-gateway 172.17.0.255", "add the default route via 172.17.0.255: invalid argument"},
+		{"-gateway 172.17.0.255", `-gateway "172.17.0.255": is the broadcast address of a -network-address`},
 		{"-network-name lo", `-network-name "lo": is the loopback interface`},
 		{"-network-name eth%d", `-network-name "eth%d": not an interface name`},
 		{"-network-name 1234567890123456", "longer than the 15 characters"},
