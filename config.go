@@ -100,6 +100,10 @@ func newConfig(id string, opts options, h host) *configs.Config {
 		Sysctl:   sysctls(opts, h),
 		Cgroups:  cgroupConfig(id, opts, h),
 	}
+	if opts.ids.wanted {
+		config.Namespaces.Add(configs.NEWUSER, "")
+		config.UIDMappings, config.GIDMappings = opts.ids.mappings(), opts.ids.mappings()
+	}
 	if h.timens {
 		config.Namespaces.Add(configs.NEWTIME, "") // as Docker does; its clocks are the host's
 	}

@@ -62,6 +62,7 @@ type container struct {
 	usageUnit time.Duration   // of that
 	netns     *netns.NsHandle // of its interface; or nil
 	network   network
+	ids       idRange   // of its user namespace
 	disks     []ioLimit // resolved
 	pending   uint64    // signals that may be queued for pid1
 	hostEnd   int       // index of the veth; 0: none
@@ -107,7 +108,7 @@ func createContainer(opts options, h host) (*container, error) {
 			id: id, config: config, lib: lib, task: newTask(opts, h),
 			limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
 			lent: h.lent, unread: make(chan struct{}),
-			network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
+			ids: opts.ids, network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
 		}
 		c.limits.rlimits = rlimitsOf(opts, h)
 		c.pidfd.Store(-1)
@@ -308,7 +309,7 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 			closeAll(files)
 		}
 	}()
-	doors, err := openDoors(c.cgroup, c.task.direct)
+	doors, err := openDoors(c.cgroup, c.task.direct || c.ids.wanted)
 	if err != nil {
 		return nil, fmt.Errorf("open the cgroup: %w", err)
 	}
@@ -332,7 +333,7 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 		}
 		files = append(files, file)
 	}
-	tree, err := root.clone()
+	tree, err := root.clone(c.ids)
 	if err != nil {
 		return nil, err
 	}

@@ -109,8 +109,10 @@ static unsigned long long was_ignored(void) {
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C half: makes the namespaces before Go starts
@@ -163,8 +165,12 @@ const rootfsFD = C.PID1_ROOTFS
 // both directions, until they are made private.
 func mountRootfs() {
 	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	place, err1 := os.Getwd()
+	if err = then(err, err1); err == nil {
+		err = makeReachable(place)
+	}
 	if err == nil {
-		err = unix.MoveMount(rootfsFD, "", unix.AT_FDCWD, ".", unix.MOVE_MOUNT_F_EMPTY_PATH)
+		err = unix.MoveMount(rootfsFD, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	}
 	if err == nil {
 		err = mountOwnFiles(rootfsFD, C.PID1_FILES)
@@ -174,6 +180,20 @@ func mountRootfs() {
 		os.Exit(exitFailed)
 	}
 	unix.Close(rootfsFD)
+}
+
+// makeReachable makes a place for the rootfs at the path dir, if this process cannot go
+// there: root of a user namespace has no rights in the host's directories. It sees its
+// own from now on.
+func makeReachable(dir string) error {
+	if _, err := os.Lstat(dir + "/."); !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	top, _, _ := strings.Cut(dir[1:], "/")
+	if err := unix.Mount("tmpfs", "/"+top, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=64k"); err != nil {
+		return fmt.Errorf("mount a tmpfs: %w", err)
+	}
+	return os.MkdirAll(dir, 0o755)
 }
 
 // detachStdio keeps libcontainer's hands off the descriptors 0 to 2, which are

@@ -87,6 +87,8 @@ within the given limits, and end as it ended. Must be run as root.
                          servers' messages, VLAN tags, or packets to loopback
   -check-address=false   do not ask the segment whether somebody has the address
   -user UID[:GID]        whom it runs as, by number (default 0:0)
+  -userns[=HOSTID:COUNT] root in it is nobody on the host: its ids are a free range of
+                         the host's, or this one; DIR keeps its owners
   -cap-add, -cap-drop NAME
                          capability such as NET_ADMIN, or ALL; may be repeated
   -read-only             nothing in DIR can be written to
@@ -201,6 +203,11 @@ func runProgram(opts options, rec *record) (st status, err error) {
 	}
 	defer claim.release()
 	defer question.close()
+	ids, err := opts.ids.claim(opts.stateDir)
+	if err != nil {
+		return statusOf(err), err
+	}
+	defer ids.release()
 	c, err := createContainer(opts, h)
 	if err != nil {
 		return statusOf(err), err

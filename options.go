@@ -60,6 +60,7 @@ func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 	fs.BoolVar(&opts.newPrivs, "allow-new-privs", false, "")
 	fs.BoolVar(&opts.untrusted, "allow-untrusted-root", false, "")
 	fs.BoolVar(&opts.readOnly, "read-only", false, "")
+	fs.Var(&opts.ids, "userns", "")
 	fs.BoolVar(&opts.version, "version", false, "")
 	return fs
 }
@@ -266,6 +267,8 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return errors.New(`-state-dir "": empty`)
 	case o.tty != "auto" && o.tty != "always" && o.tty != "never":
 		return fmt.Errorf("-tty %s: not auto, always or never", quoted(o.tty))
+	case o.ids.wanted && (o.attach.kind == netHost || o.attach.kind == netJoin):
+		return errors.New("-userns needs a network namespace of its own: not with -network host or netns:")
 	case o.strict && o.calls.profile == "none":
 		return errors.New("-network-strict does not go with -seccomp none: packet sockets would get round it")
 	case given["seccomp"] && o.calls.profile == "":

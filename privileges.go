@@ -24,6 +24,7 @@ type privileges struct {
 	readOnly        bool // the rootfs
 	untrusted       bool // DIR may be writable for others than root
 	user            programUser
+	ids             idRange // -userns
 	devices         []deviceOption
 	unmask          []string // of maskedPaths and readonlyPaths
 	sysctl          map[string]string

@@ -44,7 +44,7 @@ func (r *rootfs) close() { r.dir.Close() }
 // clone returns the mounts from the directory on as a tree of its own, attached
 // nowhere: what is mounted in the container is what was checked, whatever has
 // become of its name, and the name may hold any byte. The host sees nothing of it.
-func (r *rootfs) clone() (*os.File, error) {
+func (r *rootfs) clone(ids idRange) (*os.File, error) {
 	fd, err := unix.OpenTree(int(r.dir.Fd()), "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if errors.Is(err, unix.EINVAL) {
 		return nil, fmt.Errorf("-chroot %s: is not in this mount namespace, or on an unbindable mount", quoted(r.dir.Name()))
@@ -58,6 +58,10 @@ func (r *rootfs) clone() (*os.File, error) {
 			tree.Close()
 			return nil, fmt.Errorf("-read-only: mount_setattr (Linux 5.12): %w", err)
 		}
+	}
+	if err := ids.apply(tree); err != nil {
+		tree.Close()
+		return nil, err
 	}
 	return tree, nil
 }

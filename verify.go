@@ -51,7 +51,7 @@ func (c *container) verifyCredentials(proc string) error {
 	if t.newPrivs {
 		noNewPrivs = "0"
 	}
-	four := func(id uint32) string { return fmt.Sprintf("%[1]d\t%[1]d\t%[1]d\t%[1]d", id) }
+	four := func(id uint32) string { return fmt.Sprintf("%[1]d\t%[1]d\t%[1]d\t%[1]d", c.ids.first+id) }
 	for _, f := range []struct{ name, want string }{
 		{"Uid", four(t.user.uid)}, {"Gid", four(t.user.gid)}, {"Groups", ""},
 		{"CapInh", set(0)}, {"CapPrm", set(own)}, {"CapEff", set(own)}, {"CapBnd", set(t.caps)}, {"CapAmb", set(0)},
@@ -157,13 +157,20 @@ func wantedMounts(config *configs.Config) (list []wantedMount) {
 			list = append(list, wantedMount{at: path, options: []string{"ro"}})
 		}
 	}
+	null := "tmpfs" // /dev, where the program's own is
+	if config.Namespaces.Contains(configs.NEWUSER) {
+		null = "" // no devices can be made: the host's are mounted
+		for _, d := range config.Devices {
+			list = append(list, wantedMount{at: d.Path, root: d.Path[len("/dev"):]})
+		}
+	}
 	for _, path := range config.MaskPaths {
 		switch info, err := os.Lstat(path); {
 		case err != nil:
 		case info.IsDir():
 			list = append(list, wantedMount{at: path, fs: "tmpfs", root: "/", options: []string{"ro"}})
 		default:
-			list = append(list, wantedMount{at: path, fs: "tmpfs", root: "/null"})
+			list = append(list, wantedMount{at: path, fs: null, root: "/null"})
 		}
 	}
 	return list
