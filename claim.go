@@ -3,12 +3,15 @@
 // Among contain's own it is settled by record locks, fcntl_locking(2), in one file of
 // the state directory: one for each address, held for life. The kernel knows the
 // holder, and releases them with its process, so that SIGKILL leaves none behind.
-// Others on the segment are asked, as RFC 5227 and RFC 4862 have it; what they
-// answer while the container is being made counts, and nothing waits for it.
+// Others on the segment are asked by an ordinary request from an address of this host,
+// which the kernel's table of neighbours sends: no probe from 0.0.0.0 or :: (RFC 5227,
+// RFC 4862). What they answer while the container is being made counts, and nothing
+// waits for it.
 
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -35,9 +38,6 @@ const claimsName = "addresses"
 // claimAddresses reserves addresses on the segment behind an interface of contain's
 // netns, by locks in dir. Of two that want one at the same time, one gets it. Its undo is release.
 func claimAddresses(dir string, index int, addresses []netip.Prefix) (*claim, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	var netns unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/net", &netns); err != nil {
 		return nil, fmt.Errorf("find the network namespace: %w", err)
@@ -125,23 +125,45 @@ func (h host) reserve(opts options) (*claim, *question, error) {
 	if len(opts.address) == 0 {
 		return nil, nil, nil
 	}
-	// One place for all, whatever their state directories.
-	dir := defaultStateDir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		dir = opts.stateDir
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, nil, fmt.Errorf("-state-dir %s: %w", quoted(dir), reason(err))
-		}
+	dir, err := claimsDir(defaultStateDir, opts.stateDir)
+	if err != nil {
+		return nil, nil, err
 	}
 	c, err := claimAddresses(dir, h.bridge.index, opts.address)
 	if err != nil {
 		return nil, nil, err
 	}
-	var q *question
-	if opts.ask {
-		q = newQuestion(h.bridge.index, opts.address)
+	if !opts.ask {
+		return c, nil, nil
+	}
+	q, err := newQuestion(h.bridge.index, opts.network)
+	if err != nil {
+		c.release()
+		return nil, nil, err
 	}
 	return c, q, nil
+}
+
+// claimsDir makes the place of the locks: one for all, whatever their state directories,
+// or, where contain cannot write there, its own.
+func claimsDir(common, own string) (string, error) {
+	var err error
+	for _, dir := range []string{common, own} {
+		if err = os.MkdirAll(dir, 0o700); err == nil {
+			err = unix.Access(dir, unix.W_OK) // a read-only file system
+		}
+		if err == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("-state-dir %s: %w", quoted(own), reason(err))
+}
+
+// neighbours is the kernel's table of neighbours: a netlink.Handle, or a test's.
+type neighbours interface {
+	NeighList(index, family int) ([]netlink.Neigh, error)
+	NeighSet(*netlink.Neigh) error
+	NeighDel(*netlink.Neigh) error
 }
 
 // question asks a segment who has some addresses, by way of the kernel's table of
@@ -150,91 +172,167 @@ func (h host) reserve(opts options) (*claim, *question, error) {
 type question struct {
 	index     int // of an interface of contain's netns
 	addresses []netip.Prefix
+	own       net.HardwareAddr // of the program, if given
+	table     neighbours
+	made      map[netip.Addr]bool // whose entries close removes
+	asked     time.Time           // first
 }
 
 // newQuestion asks. Its undo is close.
-func newQuestion(index int, addresses []netip.Prefix) *question {
-	q := &question{index: index, addresses: addresses}
-	q.ask()
-	return q
+func newQuestion(index int, n network) (*question, error) {
+	q := &question{index: index, addresses: n.address, own: n.mac, table: &netlink.Handle{}, made: map[netip.Addr]bool{}, asked: time.Now()}
+	if err := q.ask(); err != nil {
+		q.close()
+		return nil, err
+	}
+	return q, nil
 }
 
-// ask has the kernel forget what it knows and ask anew. Where it cannot, it asks
-// nobody.
-func (q *question) ask() {
+// ask has the kernel forget what it knows and ask anew, but for what others than the
+// kernel have put into its table. Where it cannot, it asks nobody.
+func (q *question) ask() error {
+	known, err := q.entries()
+	if err != nil {
+		return err
+	}
 	for _, a := range q.addresses {
-		entry := q.entry(a)
-		_ = netlink.NeighDel(entry)
+		if slices.ContainsFunc(known, func(e netlink.Neigh) bool { return addressOf(e) == a.Addr() && isKept(e) }) {
+			continue
+		}
+		entry := q.entry(a.Addr())
+		_ = q.table.NeighDel(entry)
 		entry.Flags = netlink.NTF_USE
-		_ = netlink.NeighSet(entry)
-	}
-}
-
-func (q *question) entry(a netip.Prefix) *netlink.Neigh {
-	family := map[bool]int{true: netlink.FAMILY_V4, false: netlink.FAMILY_V6}[a.Addr().Is4()]
-	return &netlink.Neigh{LinkIndex: q.index, Family: family, IP: a.Addr().AsSlice()}
-}
-
-// close removes the entries.
-func (q *question) close() {
-	if q == nil {
-		return
-	}
-	for _, a := range q.addresses {
-		_ = netlink.NeighDel(q.entry(a))
-	}
-	q.addresses = nil
-}
-
-// check reports an address that somebody says to have. If nobody does, it does not
-// wait. Else it asks again for a while: the netns of a program that has just ended
-// lives on for some milliseconds, and answers.
-func (q *question) check() error {
-	if q == nil {
-		return nil
-	}
-	_, owner := q.answer()
-	for began, silent := time.Now(), 0; owner != nil; {
-		q.ask()
-		time.Sleep(neighbourAnswers)
-		switch again, who := q.answer(); {
-		case who != nil && time.Since(began) > netnsEnds:
-			return fmt.Errorf("-network-address %s: is in use by a neighbour with the hardware address %s", quoted(again.String()), who)
-		case who != nil:
-			silent = 0
-		case silent == 2:
-			return nil
-		default:
-			silent++
+		switch err := q.table.NeighSet(entry); {
+		case err == nil:
+			q.made[a.Addr()] = true
+		case errors.Is(err, unix.ENOBUFS):
+			return withHint(fmt.Errorf("-network-address %s: ask who has it: the kernel's table of neighbours is full", quoted(a.String())),
+				"its size is net.ipv4.neigh.default.gc_thresh3, or ipv6; -check-address=false does not ask")
+		case !cannotAsk(err):
+			return fmt.Errorf("-network-address %s: ask who has it: %w", quoted(a.String()), err)
 		}
 	}
 	return nil
 }
 
-// answer returns one of the addresses, if somebody has said to have it, and who.
-func (q *question) answer() (address netip.Prefix, owner net.HardwareAddr) {
-	const answered = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE
-	entries, err := unchanged(func() ([]netlink.Neigh, error) { return netlink.NeighList(q.index, netlink.FAMILY_ALL) })
+// cannotAsk tells whether an interface has no neighbours of a family at all.
+func cannotAsk(err error) bool {
+	return slices.ContainsFunc([]error{unix.EINVAL, unix.ENODEV, unix.ENETDOWN, unix.EAFNOSUPPORT}, func(e error) bool { return errors.Is(err, e) })
+}
+
+// isKept tells whether an entry is not for contain to touch: the administrator's, or of
+// a program that has learned it.
+func isKept(e netlink.Neigh) bool {
+	return e.State&(netlink.NUD_PERMANENT|netlink.NUD_NOARP) != 0 || e.Flags&netlink.NTF_EXT_LEARNED != 0
+}
+
+// entries lists the table. What somebody else has made of an entry is theirs.
+func (q *question) entries() ([]netlink.Neigh, error) {
+	entries, err := unchanged(func() ([]netlink.Neigh, error) { return q.table.NeighList(q.index, netlink.FAMILY_ALL) })
 	if err != nil {
-		return address, nil
+		return nil, fmt.Errorf("read the table of neighbours: %w", err)
 	}
 	for _, e := range entries {
-		ip, ok := netip.AddrFromSlice(e.IP)
+		if e.State&netlink.NUD_PERMANENT != 0 || e.Flags&netlink.NTF_EXT_LEARNED != 0 {
+			delete(q.made, addressOf(e))
+		}
+	}
+	return entries, nil
+}
+
+func (q *question) entry(a netip.Addr) *netlink.Neigh {
+	family := map[bool]int{true: netlink.FAMILY_V4, false: netlink.FAMILY_V6}[a.Is4()]
+	return &netlink.Neigh{LinkIndex: q.index, Family: family, IP: a.AsSlice()}
+}
+
+// addressOf returns the address of an entry.
+func addressOf(e netlink.Neigh) netip.Addr {
+	ip, _ := netip.AddrFromSlice(e.IP)
+	return ip.Unmap()
+}
+
+// close removes the entries that ask has made.
+func (q *question) close() {
+	if q == nil {
+		return
+	}
+	for a := range q.made {
+		_ = q.table.NeighDel(q.entry(a))
+	}
+	clear(q.made)
+}
+
+// check reports an address that somebody says to have. If nobody does, it does not
+// wait. Else it asks again for a while: the netns of a program that has just ended
+// lives on for some milliseconds, and answers. If it returns a signal, that came
+// meanwhile, to end contain; soon waits signalArrives for one.
+func (q *question) check(soon func() (unix.Signal, bool)) (unix.Signal, error) {
+	if q == nil {
+		return 0, nil
+	}
+	_, owner, err := q.answer()
+	if err != nil || owner == nil {
+		return 0, err
+	}
+	began := time.Now()
+	// The next answer may take as long as the first.
+	quiet := min(max(neighbourIsSilent, began.Sub(q.asked)), netnsEnds)
+	for silent := time.Duration(0); silent < quiet; silent += signalArrives {
+		if err := q.ask(); err != nil {
+			return 0, err
+		}
+		if sig, ends := soon(); ends {
+			return sig, nil
+		}
+		a, owner, err := q.answer()
+		switch {
+		case err != nil:
+			return 0, err
+		case owner != nil && time.Since(began) > netnsEnds:
+			return 0, fmt.Errorf("-network-address %s: is in use by a neighbour with the hardware address %s", quoted(a.String()), owner)
+		case owner != nil:
+			silent = -signalArrives
+		}
+	}
+	return 0, nil
+}
+
+// answer returns one of the addresses, if somebody has said to have it, and who.
+func (q *question) answer() (address netip.Prefix, owner net.HardwareAddr, err error) {
+	entries, err := q.entries()
+	if err != nil {
+		return address, nil, err
+	}
+	for _, e := range entries {
 		for _, a := range q.addresses {
-			if ok && ip.Unmap() == a.Addr() && e.State&answered != 0 && !isContained(e.HardwareAddr) {
-				return a, e.HardwareAddr
+			if addressOf(e) == a.Addr() && q.isAnother(e) {
+				return a, e.HardwareAddr, nil
 			}
 		}
 	}
-	return address, nil
+	return address, nil, nil
 }
 
-// isContained tells whether a hardware address is that of a program of contain's on
-// this host: of such the locks decide.
-func isContained(mac net.HardwareAddr) bool {
+// isAnother tells whether an entry says that somebody has its address. An administrator
+// may have pinned it to the program's own hardware address.
+func (q *question) isAnother(e netlink.Neigh) bool {
+	const answered = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE
+	switch {
+	case len(e.HardwareAddr) == 0 || isContained(e.HardwareAddr, q.index):
+		return false
+	case e.State&netlink.NUD_PERMANENT != 0 || e.State&netlink.NUD_NOARP != 0 && e.Flags&netlink.NTF_EXT_LEARNED != 0:
+		return !bytes.Equal(e.HardwareAddr, q.own)
+	}
+	return e.State&answered != 0
+}
+
+// isContained tells whether a hardware address is that of a program of contain's on a
+// bridge: of such the locks decide. Those on another one, with other locks, are
+// neighbours if they can be heard here.
+func isContained(mac net.HardwareAddr, bridge int) bool {
 	if len(mac) != 6 || mac[0] != contMAC[0] || mac[1] != contMAC[1] {
 		return false
 	}
-	_, err := netlink.LinkByName(hostVethOf(hex.EncodeToString(mac[2:])))
-	return err == nil
+	link, err := netlink.LinkByName(hostVethOf(hex.EncodeToString(mac[2:])))
+	return err == nil && link.Attrs().MasterIndex == bridge
 }

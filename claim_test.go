@@ -9,10 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -108,7 +112,7 @@ func firstLine(t *testing.T, cmd *exec.Cmd) string {
 // An address belongs to one process, which is named to others, until that releases it.
 // What was not claimed is free, and a refused claim leaves nothing claimed.
 func TestClaimAddresses(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a", "state") // is made
+	dir := t.TempDir()
 	c, err := claimAddresses(dir, 7, prefixes("172.17.0.99/24", "2001:db8::99/64"))
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +127,7 @@ func TestClaimAddresses(t *testing.T) {
 		{"172.17.0.99/16", `-network-address "172.17.0.99/16": ` + busy},
 		{"172.17.0.98/24 172.17.0.99/24", `-network-address "172.17.0.99/24": ` + busy},
 		{"2001:db8::99/64", `-network-address "2001:db8::99/64": ` + busy},
+		{"2001:db8::99/64 172.17.0.99/24", `-network-address "172.17.0.99/24": ` + busy}, // in one order
 		{"172.17.0.98/24", "won 1"},
 		{"172.17.0.98/24 172.17.0.98/24", "won 1"}, // twice, by one
 	} {
@@ -269,26 +274,243 @@ func wantNoClaims(t *testing.T, dir string) {
 // contain's, where no interface of this host goes with it.
 func TestIsContained(t *testing.T) {
 	for _, mac := range []string{"02:63:00:00:00:00", "0e:63:00:00:00:01", "02:64:00:00:00:01", "02:00:5e:10:00:00:00:01"} {
-		if a, err := net.ParseMAC(mac); err != nil || isContained(a) {
+		if a, err := net.ParseMAC(mac); err != nil || isContained(a, 0) {
 			t.Errorf("isContained(%s), %v", mac, err)
 		}
 	}
-	if isContained(nil) {
+	if isContained(nil, 0) {
 		t.Error("isContained(nil)")
 	}
 }
 
+// never is when no signal comes.
+func never() (unix.Signal, bool) {
+	time.Sleep(signalArrives)
+	return 0, false
+}
+
 // A question that cannot be asked is answered by nobody, at once.
 func TestQuestionWithoutAnInterface(t *testing.T) {
-	q := newQuestion(1<<30, prefixes("172.17.0.99/24", "2001:db8::99/64"))
-	defer q.close()
-	if err := q.check(); err != nil {
-		t.Error(err)
+	q, err := newQuestion(1<<30, network{address: prefixes("172.17.0.99/24", "2001:db8::99/64")})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := (*question)(nil).check(); err != nil {
-		t.Error(err)
+	defer q.close()
+	if sig, err := q.check(never); err != nil || sig != 0 {
+		t.Error(sig, err)
+	}
+	if sig, err := (*question)(nil).check(never); err != nil || sig != 0 {
+		t.Error(sig, err)
 	}
 	(*question)(nil).close()
+}
+
+// table is a table of neighbours with somebody who answers, after a while, for some time.
+type table struct {
+	entries       []netlink.Neigh
+	answers       netip.Addr
+	after, gone   time.Time
+	list, set     error // what fails
+	asked, listed int
+}
+
+func (n *table) NeighList(int, int) ([]netlink.Neigh, error) {
+	n.listed++
+	now := time.Now()
+	for i, e := range n.entries {
+		if addressOf(e) == n.answers && e.State == 0 && now.After(n.after) && now.Before(n.gone) {
+			n.entries[i].State, n.entries[i].HardwareAddr = netlink.NUD_REACHABLE, net.HardwareAddr{14, 0, 0, 0, 0, 1}
+		}
+	}
+	return slices.Clone(n.entries), n.list
+}
+
+func (n *table) NeighSet(e *netlink.Neigh) error {
+	n.asked++
+	if n.set == nil {
+		n.entries = append(n.entries, netlink.Neigh{IP: e.IP})
+	}
+	return n.set
+}
+
+func (n *table) NeighDel(e *netlink.Neigh) error {
+	n.entries = slices.DeleteFunc(n.entries, func(old netlink.Neigh) bool { return old.IP.Equal(e.IP) })
+	return nil
+}
+
+// asks is a question to a table, for two addresses.
+func asks(n *table) *question {
+	own, _ := net.ParseMAC("0e:00:00:00:00:17")
+	return &question{index: 7, addresses: prefixes("10.0.0.1/24", "2001:db8::1/64"), own: own, table: n, made: map[netip.Addr]bool{}, asked: time.Now()}
+}
+
+// known is an entry for the first of them, of 0e:00:00:00:00:mac.
+func known(state, flags int, mac byte) netlink.Neigh {
+	return netlink.Neigh{IP: net.IPv4(10, 0, 0, 1), State: state, Flags: flags, HardwareAddr: net.HardwareAddr{14, 0, 0, 0, 0, mac}}
+}
+
+// What others than the kernel have put into its table stays there as it is, and counts
+// as an answer if it is about another.
+func TestQuestionAndEntriesOfOthers(t *testing.T) {
+	const learned = netlink.NTF_EXT_LEARNED
+	for _, test := range []struct {
+		entry       netlink.Neigh
+		stays, busy bool
+	}{
+		{known(netlink.NUD_PERMANENT, 0, 1), true, true},
+		{known(netlink.NUD_PERMANENT, 0, 0x17), true, false}, // pinned to the program
+		{known(netlink.NUD_NOARP, 0, 1), true, false},
+		{known(netlink.NUD_NOARP, learned, 1), true, true},
+		{known(netlink.NUD_STALE, learned, 1), true, true},
+		{known(netlink.NUD_FAILED, learned, 1), true, false},
+		{known(netlink.NUD_STALE, 0, 1), false, false},
+		{known(netlink.NUD_REACHABLE, 0, 1), false, false}, // asked anew
+	} {
+		n := &table{entries: []netlink.Neigh{test.entry}}
+		q := asks(n)
+		if err := q.ask(); err != nil {
+			t.Fatal(err)
+		}
+		if n.listed != 1 {
+			t.Errorf("%v: listed %d times", &test.entry, n.listed)
+		}
+		if _, owner, err := q.answer(); (owner != nil) != test.busy || err != nil {
+			t.Errorf("%v: owner %v, %v", &test.entry, owner, err)
+		}
+		q.close()
+		stays := len(n.entries) == 1 && reflect.DeepEqual(n.entries[0], test.entry)
+		if stays != test.stays || len(n.entries) > 1 {
+			t.Errorf("%v: at the end there are %v", &test.entry, n.entries)
+		}
+	}
+}
+
+// What an administrator makes of an entry meanwhile is not contain's to remove.
+func TestEntryIsTakenOver(t *testing.T) {
+	n := &table{}
+	q := asks(n)
+	if err := q.ask(); err != nil || len(n.entries) != 2 {
+		t.Fatal(err, n.entries)
+	}
+	n.entries[0] = known(netlink.NUD_PERMANENT, 0, 1)
+	if _, owner, err := q.answer(); owner == nil || err != nil {
+		t.Errorf("owner %v, %v", owner, err)
+	}
+	if q.close(); len(n.entries) != 1 || n.entries[0].State != netlink.NUD_PERMANENT {
+		t.Errorf("at the end there are %v", n.entries)
+	}
+}
+
+// A question that fails is not answered by nobody, except where nobody can be asked.
+func TestQuestionFails(t *testing.T) {
+	for _, test := range []struct {
+		set  error
+		want string
+	}{
+		{unix.ENOBUFS, `-network-address "10.0.0.1/24": ask who has it: the kernel's table of neighbours is full`},
+		{unix.EPERM, `-network-address "10.0.0.1/24": ask who has it: operation not permitted`},
+		{unix.EINVAL, ""},
+		{unix.EAFNOSUPPORT, ""},
+	} {
+		if err := asks(&table{set: test.set}).ask(); text(err) != test.want {
+			t.Errorf("%v: %v", test.set, err)
+		}
+	}
+	n := &table{}
+	q := asks(n)
+	if err := q.ask(); err != nil {
+		t.Fatal(err)
+	}
+	n.list = unix.ENOMEM
+	if _, err := q.check(never); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("a list that fails: %v", err)
+	}
+	if err := asks(n).ask(); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("a list that fails first: %v", err)
+	}
+}
+
+// Who answers is asked again, until it has been silent for as long as its first answer
+// may have taken, and not for ever; a signal ends that.
+func TestCheckAsksAgain(t *testing.T) {
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		name                string
+		start, pause, stays time.Duration // of contain, before it is back, from the first answer
+		want                string
+		least, most         time.Duration
+	}{
+		{"gone at once", 0, 0, 10 * ms, "", neighbourIsSilent, 900 * ms},
+		{"gone at once, slow start", 400 * ms, 0, 10 * ms, "", 400 * ms, 1100 * ms},
+		{"back after a while", 0, 150 * ms, 10 * time.Second, `-network-address "10.0.0.1/24": is in use by a neighbour with the hardware address 0e:00:00:00:00:01`, netnsEnds, 2 * time.Second},
+	} {
+		n := &table{answers: netip.MustParseAddr("10.0.0.1"), gone: time.Now().Add(time.Hour)}
+		q := asks(n)
+		q.asked = q.asked.Add(-test.start)
+		if err := q.ask(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err := q.check(func() (unix.Signal, bool) {
+			if n.asked <= 4 { // the first answer has been heard
+				n.after, n.gone = began.Add(test.pause), began.Add(test.pause+test.stays)
+			}
+			return never()
+		})
+		if took := time.Since(began); text(err) != test.want || took < test.least || took > test.most {
+			t.Errorf("%s: %v, after %v", test.name, err, took)
+		}
+	}
+	n := &table{answers: netip.MustParseAddr("10.0.0.1"), gone: time.Now().Add(time.Hour)}
+	q := asks(n)
+	if err := q.ask(); err != nil {
+		t.Fatal(err)
+	}
+	if sig, err := q.check(func() (unix.Signal, bool) { return unix.SIGTERM, n.asked > 4 }); sig != unix.SIGTERM || err != nil {
+		t.Errorf("with a signal: %v, %v", sig, err)
+	}
+}
+
+// The locks are in one place for all, or where contain can write.
+func TestClaimsDir(t *testing.T) {
+	dir := t.TempDir()
+	common, own := filepath.Join(dir, "a", "common"), filepath.Join(dir, "b", "own")
+	if got, err := claimsDir("/proc/nope", own); got != own || err != nil {
+		t.Errorf("where none can be made: %q, %v", got, err)
+	}
+	if got, err := claimsDir(common, own); got != common || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, d := range []string{common, own} {
+		if st, err := os.Stat(d); err != nil || st.Mode() != os.ModeDir|0o700 {
+			t.Errorf("%s: %v, %v", d, st, err)
+		}
+	}
+	if got, err := claimsDir("/proc/nope", "/proc/nope"); err == nil || !strings.HasPrefix(err.Error(), `-state-dir "/proc/nope": `) {
+		t.Errorf("nowhere: %q, %v", got, err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: its mounts end with it
+		err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		if err == nil {
+			err = unix.Mount("none", common, "tmpfs", unix.MS_RDONLY, "")
+		}
+		if err == nil {
+			if got, wrong := claimsDir(common, own); got != own || wrong != nil {
+				t.Errorf("read-only: %q, %v", got, wrong)
+			}
+		}
+		done <- err
+	}()
+	if err := <-done; errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Locks that others see: a byte in the file for each claim, as fcntl(2) tells.

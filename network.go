@@ -188,10 +188,10 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	if len(n.address) == 0 {
 		return 0, nil
 	}
-	err := c.question.check()
+	sig, err := c.question.check(sigs.soon)
 	c.question.close()
-	if err != nil {
-		return 0, err
+	if err != nil || sig != 0 {
+		return sig, err
 	}
 	pid, err := c.process.Pid()
 	if err != nil {

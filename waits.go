@@ -56,11 +56,12 @@ const (
 	sentArrives = 5 * time.Millisecond
 	sentIsLate  = time.Second
 
-	// A neighbour answers, asked again because somebody has answered; after netnsEnds
-	// that is no longer the netns of a program that has ended. Else: an address that is
-	// taken is given out, or one that is free is refused.
-	neighbourAnswers = 20 * time.Millisecond
-	netnsEnds        = time.Second
+	// Who has answered answers again, asked at the distance of signalArrives: within as
+	// long as the first answer took, and this at least, for a neighbour that is busy only
+	// now. After netnsEnds it is no longer the netns of a program that has ended. Else: an
+	// address that is taken is given out, or one that is free is refused.
+	neighbourIsSilent = 200 * time.Millisecond
+	netnsEnds         = time.Second
 
 	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
 	// Else: the rest of the tree is not killed with it, unless another notice comes.

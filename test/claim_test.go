@@ -89,7 +89,20 @@ func neighbour(t *testing.T, bridge, mac string, addresses ...string) netns.NsHa
 		l, err := netlink.LinkByName(attrs.Name)
 		return err == nil && l.Attrs().OperState == netlink.OperUp
 	})
+	awaitLinkLocal(t, port)
 	return ns
+}
+
+// awaitLinkLocal waits until a bridge can ask for IPv6 neighbours: it gets its
+// link-local address when it gets its first port.
+func awaitLinkLocal(t *testing.T, bridge netlink.Link) {
+	t.Helper()
+	waitFor(t, "the bridge's link-local address", func() bool {
+		addresses, err := netlink.AddrList(bridge, netlink.FAMILY_V6)
+		return err == nil && slices.ContainsFunc(addresses, func(a netlink.Addr) bool {
+			return a.IP.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0
+		})
+	})
 }
 
 // listens accepts TCP connections at an address in a network namespace.
@@ -190,6 +203,88 @@ func TestOneAddressOnTwoBridges(t *testing.T) {
 			start(t, "-chroot", root, "-bridge", b, "-network-address", address, "--", "probe", "wait").waitLine(t, "ready")
 		}
 		killPrograms(t)
+	}
+}
+
+// Two bridges can be one segment: then whoever has an address on one of them has it
+// for the other too.
+func TestOneAddressOnJoinedBridges(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "join-a"
+	join := &netlink.Veth{LinkAttrs: attrs, PeerName: "join-b"}
+	if err := netlink.LinkAdd(join); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { netlink.LinkDel(join) })
+	for _, c := range []struct{ bridge, port, v4, v6 string }{
+		{"br-a", "join-a", "172.30.0.1/24", "2001:db8:30::1/64"},
+		{"br-b", "join-b", "172.30.0.2/24", "2001:db8:30::2/64"},
+	} {
+		b := bridge(t, c.bridge, c.v4, c.v6)
+		port, err := netlink.LinkByName(c.port)
+		if err == nil {
+			err = netlink.LinkSetMaster(port, b)
+		}
+		if err == nil {
+			err = netlink.LinkSetUp(port)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"br-a", "br-b"} {
+		b, err := netlink.LinkByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitLinkLocal(t, b)
+	}
+	for _, address := range []string{"172.30.0.60/24", "2001:db8:30::60/64"} {
+		start(t, "-chroot", root, "-bridge", "br-a", "-network-address", address, "--", "probe", "wait").waitLine(t, "ready")
+		contain(t, "-chroot", root, "-bridge", "br-b", "-network-address", address, "--", "probe", "exit", "0").
+			wantError(t, 125, fmt.Sprintf(`-network-address "%s": is in use by a neighbour with the hardware address 02:63:`, address))
+		killPrograms(t)
+	}
+}
+
+// An administrator's entry for an address in the bridge's table of neighbours says who
+// has it, and stays. Of contain's questions nothing is left there.
+func TestEntriesOfNeighbours(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	link := bridge(t, "br-table", "172.28.0.1/24", "2001:db8:28::1/64")
+	neighbour(t, "br-table", "0e:00:00:00:00:01", "172.28.0.150/24")
+	const pinned = "0e:00:00:00:00:aa"
+	mac, _ := net.ParseMAC(pinned)
+	for _, ip := range []string{"172.28.0.70", "2001:db8:28::70"} {
+		if err := netlink.NeighAdd(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: net.ParseIP(ip), State: netlink.NUD_PERMANENT, HardwareAddr: mac}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"-chroot", root, "-bridge", "br-table", "-network-address"}
+	program := []string{"--", "probe", "exit", "7"}
+	for _, address := range []string{"172.28.0.70/24", "2001:db8:28::70/64"} {
+		contain(t, slices.Concat(args, []string{address}, program)...).
+			wantError(t, 125, fmt.Sprintf(`-network-address "%s": is in use by a neighbour with the hardware address %s`, address, pinned))
+		contain(t, slices.Concat(args, []string{address, "-network-mac", pinned}, program)...).want(t, 7, "")
+	}
+	contain(t, slices.Concat(args, []string{"172.28.0.71/24", "-network-address", "2001:db8:28::71/64"}, program)...).want(t, 7, "")
+	contain(t, slices.Concat(args, []string{"172.28.0.150/24"}, program)...).wantError(t, 125, "is in use by a neighbour")
+	entries, err := netlink.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		if !e.IP.IsMulticast() {
+			got = append(got, fmt.Sprint(e.IP, " ", e.HardwareAddr, " ", e.State == netlink.NUD_PERMANENT))
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"172.28.0.70 " + pinned + " true", "2001:db8:28::70 " + pinned + " true"}; !slices.Equal(got, want) {
+		t.Errorf("the table has %q, want %q", got, want)
 	}
 }
 
