@@ -212,6 +212,10 @@ func makeBridge(name string, addresses ...string) error {
 	if err := netlink.LinkAdd(link); err != nil {
 		return fmt.Errorf("make bridge %s: %w", name, err)
 	}
+	// Its link-local address, from which a neighbour is asked, is usable at once.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/accept_dad", []byte("0"), 0); err != nil {
+		return err
+	}
 	for _, a := range addresses {
 		addr, err := netlink.ParseAddr(a)
 		if err != nil {
