@@ -162,8 +162,7 @@ func mountOwnFile(root int, path string, fd int, temporary string) error {
 	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		return fmt.Errorf("mount_setattr (Linux 5.12): %w", err)
 	}
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	place, err := unix.Openat2(root, path, &how)
+	place, err := openInRoot(root, path, unix.O_PATH, unix.RESOLVE_NO_MAGICLINKS)
 	if err != nil {
 		return err
 	}

@@ -121,23 +121,27 @@ func (r *rootfs) checkMountPoints(readOnly bool) error {
 // below what is mounted at the start (/proc, /dev, /sys) lead into DIR's own
 // directories of those names.
 func (r *rootfs) open(path string, flags uint64) (*os.File, error) {
-	how := &unix.OpenHow{
-		Flags:   flags | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	for range 100 {
-		fd, err := unix.Openat2(int(r.dir.Fd()), path, how)
-		switch err {
-		case nil:
-			return os.NewFile(uintptr(fd), path), nil
-		case unix.EINTR, unix.EAGAIN: // EAGAIN: a rename raced with ".."
-			continue
-		case unix.ENOSYS:
-			return nil, errors.New("this kernel has no openat2 (Linux 5.6)")
-		}
+	fd, err := openInRoot(int(r.dir.Fd()), path, flags, unix.RESOLVE_NO_MAGICLINKS)
+	if errors.Is(err, unix.ENOSYS) {
+		return nil, errors.New("this kernel has no openat2 (Linux 5.6)")
+	} else if err != nil {
 		return nil, err
 	}
-	return nil, unix.EAGAIN
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// openInRoot opens a path with / meaning the directory root, and with more restrictions
+// if wanted.
+func openInRoot(root int, path string, flags, restrictions uint64) (int, error) {
+	how := &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | restrictions}
+	const tries = 1000
+	for range tries {
+		fd, err := unix.Openat2(root, path, how)
+		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: a rename, or a mount, anywhere raced with ".."
+			return fd, err
+		}
+	}
+	return -1, unix.EAGAIN
 }
 
 // reopen opens for reading what an O_PATH descriptor, found to be a regular

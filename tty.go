@@ -160,10 +160,7 @@ func (t *terminal) openPty(pid int) error {
 		return fmt.Errorf("open the container's root: %w", err)
 	}
 	defer unix.Close(root)
-	fd, err := unix.Openat2(root, "dev/pts/ptmx", &unix.OpenHow{
-		Flags:   unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
-	})
+	fd, err := openInRoot(root, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return fmt.Errorf("open /dev/pts/ptmx: %w", err)
 	}

@@ -95,6 +95,14 @@ func TestMacvlan(t *testing.T) {
 	s.waitLine(t, "ready")
 	contain(t, append(args, "--", "probe", "talk", "10.5.0.1", "7", "100")...).want(t, 0, "100 messages\n")
 	s.wait(t)
+	link, err := netlink.LinkByName(parent)
+	if err == nil {
+		err = netlink.LinkSetDown(link)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	contain(t, append(args, "--", "probe", "exit", "0")...).wantError(t, 125, `-network "macvlan:pair-a": is down`)
 }
 
 // What cannot be attached to is named, and what does not go together.
@@ -156,9 +164,54 @@ func TestOwnFiles(t *testing.T) {
 		t.Errorf("/etc/hosts can be written: %q", r.stdout)
 	}
 	contain(t, "-chroot", root, "-hosts", "db:10.0.0.5", "--", "probe", "cat", "/etc/resolv.conf").want(t, 0, "DIR\n")
+	// For every user, whatever the umask.
+	cmd := exec.Command("sh", "-c", `umask 077; exec "$0" "$@"`, containPath, "-chroot", root, "-hosts", "db:10.0.0.5", "--", "probe", "mode", "/etc/hosts")
+	startCommand(t, cmd).wait(t).want(t, 0, "644\n")
 	for _, name := range []string{"hosts", "real/resolv"} {
 		if text, err := os.ReadFile(filepath.Join(root, "etc", name)); err != nil || string(text) != "DIR\n" {
 			t.Errorf("%s in DIR is %q, %v", name, text, err)
 		}
 	}
+}
+
+// Files that are renamed anywhere on the host disturb no start, though the kernel gives
+// up a look for ".." then.
+func TestOwnFilesWhileOthersAreRenamed(t *testing.T) {
+	leavesNothing(t)
+	root, busy := rootfs(t), t.TempDir()
+	for _, dir := range []string{"etc", "run"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	up := strings.Repeat("../run/", 100)
+	if err := os.Symlink("../run/"+up+"resolv", filepath.Join(root, "etc/resolv.conf")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(root, "run/resolv"), filepath.Join(busy, "0")} {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				os.Rename(filepath.Join(busy, "0"), filepath.Join(busy, "1"))
+				os.Rename(filepath.Join(busy, "1"), filepath.Join(busy, "0"))
+			}
+		}
+	}()
+	for range often(30) {
+		contain(t, "-chroot", root, "-dns", "10.0.0.1", "--", "probe", "cat", "/etc/resolv.conf").want(t, 0, "nameserver 10.0.0.1\n")
+		if t.Failed() {
+			break
+		}
+	}
+	close(done)
+	<-ended
 }

@@ -315,6 +315,16 @@ static int do_create(char **arg)
 	return 0;
 }
 
+/* mode FILE: print its permissions */
+static int do_mode(char **arg)
+{
+	struct stat st;
+	if (stat(arg[0], &st) < 0)
+		return fail(arg[0]);
+	printf("%o\n", st.st_mode & 07777);
+	return 0;
+}
+
 /* mknod FILE MAJOR MINOR: a character device */
 static int do_mknod(char **arg)
 {
@@ -1032,6 +1042,37 @@ static int do_send(char **arg)
 	return 0;
 }
 
+/* blurt HOST PORT BYTES: over TCP, and end before they have arrived */
+static int do_blurt(char **arg)
+{
+	static char buf[1 << 17];
+	int s = dial(arg), size = sizeof buf;
+	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) < 0)
+		return fail("connect");
+	if (write(s, buf, atoi(arg[2])) != atoi(arg[2]))
+		return fail("write");
+	return 0;
+}
+
+/* via DEVICE HOST PORT GATEWAY: send a datagram by an interface, whatever the routes
+ * say, and nothing more until GATEWAY has ended a connection to the same port */
+static int do_via(char **arg)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[2]))};
+	char c, *gateway[] = {arg[3], arg[2]};
+	int tcp = dial(gateway), udp = socket(AF_INET, SOCK_DGRAM, 0); /* its hardware address is known now */
+	inet_pton(AF_INET, arg[1], &to.sin_addr);
+	if (tcp < 0 || setsockopt(udp, SOL_SOCKET, SO_BINDTODEVICE, arg[0], strlen(arg[0])) < 0)
+		return fail("connect");
+	if (sendto(udp, "lie", 3, 0, (void *)&to, sizeof to) < 0)
+		return fail("send");
+	shutdown(tcp, SHUT_WR);
+	if (read(tcp, &c, 1) < 0)
+		return fail("read");
+	say("sent");
+	return 0;
+}
+
 /* receive HOST PORT SKIP: over TCP, until the end; print how many bytes came after
  * the first SKIP, and in how many microseconds */
 static int do_receive(char **arg)
@@ -1292,7 +1333,7 @@ static const struct {
 	{"blink", 1, do_blink}, {"queue", 1, do_queue}, {"stopping", 0, do_stopping}, {"wait", 0, do_wait}, {"signals", 1, do_signals}, {"args", 0, do_args}, {"sum", 0, do_sum},
 	{"env", 0, do_env}, {"cat", 1, do_cat}, {"copy", 0, do_copy},
 	{"fds", 0, do_fds}, {"nulls", 0, do_nulls}, {"ignore", 2, do_ignore}, {"block", 1, do_block}, {"deep", 3, do_deep},
-	{"open", 2, do_open}, {"create", 1, do_create},
+	{"open", 2, do_open}, {"create", 1, do_create}, {"mode", 1, do_mode},
 	{"mknod", 3, do_mknod}, {"mkdir", 1, do_mkdir},
 	{"call", 1, do_call}, {"mount", 1, do_mount}, {"hog", 1, do_hog},
 	{"childhog", 1, do_childhog}, {"shmhog", 1, do_shmhog},
@@ -1306,7 +1347,7 @@ static const struct {
 	{"repeat", 2, do_repeat}, {"daemon", 2, do_daemon}, {"gate", 1, do_gate}, {"pend", 2, do_pend},
 	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
 	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
-	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive},
+	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive}, {"blurt", 3, do_blurt}, {"via", 4, do_via},
 	{"hear", 1, do_hear}, {"lie", 3, do_lie},
 };
 
