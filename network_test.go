@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -128,6 +129,10 @@ func TestRoutes(t *testing.T) {
 		{"one given, none of the other family", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64"), gateways: routers("172.17.0.254")}, routers("172.17.0.254")},
 		{"both given", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64"), gateways: routers("2001:db8::fe", "172.17.0.254")}, routers("2001:db8::fe", "172.17.0.254")},
 		{"no address", []string{v4, v6}, network{}, nil},
+		{"macvlan", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64"), attach: attachment{netMacvlan, "lan0"}}, nil},
+		{"ipvlan", []string{v4, v6}, network{address: prefixes("172.17.0.9/16", "2001:db8::9/64"), attach: attachment{netIPvlan, "lan0"}}, nil},
+		{"macvlan, given", []string{v4}, network{address: prefixes("172.17.0.9/16"), attach: attachment{netMacvlan, "lan0"}, gateways: routers("172.17.0.254")}, routers("172.17.0.254")},
+		{"bridge, by name", []string{v4}, network{address: prefixes("172.17.0.9/16"), attach: attachment{netBridge, ""}}, routers("172.17.0.1")},
 	}
 	for _, test := range tests {
 		if got := test.network.routes(bridge{address: prefixes(test.bridge...)}); !slices.Equal(got, test.want) {
@@ -275,5 +280,43 @@ func TestUnchanged(t *testing.T) {
 	}
 	if _, err := unchanged(func() ([]int, error) { reads = 0; return nil, unix.EPERM }); !errors.Is(err, unix.EPERM) || reads != 0 {
 		t.Errorf("%v", err)
+	}
+}
+
+// Where the kernel does not tell what TCP has still to deliver, that gets its time.
+func TestConnections(t *testing.T) {
+	sockets := func(states ...uint8) (all []*netlink.Socket) {
+		for _, s := range states {
+			all = append(all, &netlink.Socket{State: s})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		name             string
+		four, six        []*netlink.Socket
+		err              error // for IPv6
+		some, unfinished bool
+	}{
+		{"none", nil, nil, nil, false, false},
+		{"of a living process", sockets(netlink.TCP_ESTABLISHED, netlink.TCP_CLOSE_WAIT), nil, nil, true, false},
+		{"has delivered all", nil, sockets(netlink.TCP_TIME_WAIT, netlink.TCP_FIN_WAIT2), nil, true, false},
+		{"has not", sockets(netlink.TCP_FIN_WAIT1), nil, nil, true, true},
+		{"has not, IPv6", nil, sockets(netlink.TCP_LAST_ACK), nil, true, true},
+		{"has not, closing", sockets(netlink.TCP_CLOSING, netlink.TCP_TIME_WAIT), nil, nil, true, true},
+		{"the kernel does not tell", nil, nil, unix.ENOENT, true, true},
+	} {
+		some, unfinished := connections(func(family uint8) ([]*netlink.Socket, error) {
+			if family == unix.AF_INET {
+				return test.four, nil
+			}
+			return test.six, test.err
+		})
+		if some != test.some || unfinished != test.unfinished {
+			t.Errorf("%s: some %v, unfinished %v", test.name, some, unfinished)
+		}
+	}
+	began := time.Now()
+	if some, took := awaitDelivery(1<<30), time.Since(began); !some || took < sentIsLate {
+		t.Errorf("without a network namespace: %v, after %v", some, took)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 )
 
 // pair makes two connected interfaces in the tests' netns, the second one with an
@@ -103,6 +104,35 @@ func TestMacvlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	contain(t, append(args, "--", "probe", "exit", "0")...).wantError(t, 125, `-network "macvlan:pair-a": is down`)
+}
+
+// A macvlan goes with its program, though the kernel keeps the network namespace for a
+// connection whose other end is gone: its addresses are free, and nobody answers.
+func TestMacvlanOfAnUnfinishedConnection(t *testing.T) {
+	leavesNothing(t)
+	root, parent := rootfs(t), pair(t, "10.5.0.1/24")
+	here, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	listens(t, here, "10.5.0.1:7")
+	args := []string{"-chroot", root, "-network", "macvlan:" + parent, "-network-address", "10.5.0.7/24", "-network-mac", "0e:00:00:00:00:07", "--", "probe"}
+	p := start(t, append(args, "knock", "10.5.0.1", "7", "/proc/self/comm")...)
+	p.waitLine(t, "ready")
+	other, err := netlink.LinkByName("pair-b")
+	if err == nil {
+		err = netlink.LinkSetDown(other)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.wait(t)
+	if err := netlink.LinkSetUp(other); err != nil {
+		t.Fatal(err)
+	}
+	contain(t, append(args, "exit", "7")...).want(t, 7, "")
 }
 
 // What cannot be attached to is named, and what does not go together.

@@ -546,3 +546,37 @@ func TestUnfinishedConnection(t *testing.T) {
 	})
 	contain(t, append(args, "--", "probe", "exit", "7")...).want(t, 7, "")
 }
+
+// What a program has written just before its end arrives, though the other end takes its
+// time to read it.
+func TestLastWordsToASlowReader(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	ns := neighbour(t, bridgeName, "0e:00:00:00:00:01", "172.17.0.150/24")
+	var listener net.Listener
+	inside(t, ns, func() (err error) {
+		config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
+		}}
+		listener, err = config.Listen(t.Context(), "tcp", "172.17.0.150:7")
+		return err
+	})
+	defer listener.Close()
+	const bytes = 100000
+	got := make(chan int64, 1)
+	go func() {
+		c, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		time.Sleep(300 * time.Millisecond)
+		c.SetReadDeadline(time.Now().Add(patience / 2))
+		n, _ := io.Copy(io.Discard, c)
+		got <- n
+	}()
+	contain(t, "-chroot", root, "-network-address", "172.17.0.64/24", "--", "probe", "blurt", "172.17.0.150", "7", fmt.Sprint(bytes)).want(t, 0, "")
+	if n := <-got; n != bytes {
+		t.Errorf("%d bytes of %d have arrived", n, bytes)
+	}
+}
