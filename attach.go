@@ -110,7 +110,36 @@ func findInterface(n network) (bridge, error) {
 	if err := b.readAddresses(link); err != nil {
 		return b, fmt.Errorf("%s: %w", flag, err)
 	}
+	if n.attach.kind == netIPvlan {
+		links, err := unchanged(netlink.LinkList)
+		if err == nil {
+			err = otherMode(links, b.index)
+		}
+		if err != nil {
+			return b, fmt.Errorf("%s: %w", flag, err)
+		}
+	}
 	return b, b.serves(n.address)
+}
+
+// otherMode reports an ipvlan on an interface that contain's would switch to its mode:
+// all on one have one (ipvlan_set_port_mode, drivers/net/ipvlan/ipvlan_main.c). Those in
+// other network namespaces are not seen.
+func otherMode(links []netlink.Link, parent int) error {
+	for _, link := range links {
+		mode := netlink.IPVLAN_MODE_L2
+		switch l := link.(type) {
+		case *netlink.IPVlan:
+			mode = l.Mode
+		case *netlink.IPVtap:
+			mode = l.Mode
+		}
+		a := link.Attrs()
+		if mode != netlink.IPVLAN_MODE_L2 && a.ParentIndex == parent && a.NetNsID < 0 {
+			return fmt.Errorf("its ipvlan %s is not in mode l2, and would be switched to it", quoted(a.Name))
+		}
+	}
+	return nil
 }
 
 // openNetns opens the network namespace to join, or returns nil.

@@ -320,3 +320,32 @@ func TestConnections(t *testing.T) {
 		t.Errorf("without a network namespace: %v, after %v", some, took)
 	}
 }
+
+// An ipvlan does not change those that are there already: all of an interface are in
+// one mode.
+func TestOtherMode(t *testing.T) {
+	attrs := func(parent, nsid int) netlink.LinkAttrs {
+		a := netlink.NewLinkAttrs()
+		a.Name, a.ParentIndex, a.NetNsID = "ipv0", parent, nsid
+		return a
+	}
+	const text = `its ipvlan "ipv0" is not in mode l2, and would be switched to it`
+	for _, test := range []struct {
+		name string
+		link netlink.Link
+		want string
+	}{
+		{"l2", &netlink.IPVlan{LinkAttrs: attrs(7, -1), Mode: netlink.IPVLAN_MODE_L2}, ""},
+		{"l3", &netlink.IPVlan{LinkAttrs: attrs(7, -1), Mode: netlink.IPVLAN_MODE_L3}, text},
+		{"l3s", &netlink.IPVlan{LinkAttrs: attrs(7, -1), Mode: netlink.IPVLAN_MODE_L3S}, text},
+		{"ipvtap", &netlink.IPVtap{IPVlan: netlink.IPVlan{LinkAttrs: attrs(7, -1), Mode: netlink.IPVLAN_MODE_L3}}, text},
+		{"of another interface", &netlink.IPVlan{LinkAttrs: attrs(8, -1), Mode: netlink.IPVLAN_MODE_L3}, ""},
+		{"of one in another netns", &netlink.IPVlan{LinkAttrs: attrs(7, 0), Mode: netlink.IPVLAN_MODE_L3}, ""},
+		{"macvlan", &netlink.Macvlan{LinkAttrs: attrs(7, -1)}, ""},
+	} {
+		dummy := &netlink.Dummy{LinkAttrs: attrs(0, -1)}
+		if err := otherMode([]netlink.Link{dummy, test.link}, 7); (err != nil) != (test.want != "") || err != nil && err.Error() != test.want {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
