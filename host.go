@@ -89,6 +89,12 @@ func checkHost(opts options) (h host, err error) {
 	return h, nil
 }
 
+// close closes what checkHost has opened.
+func (h host) close() {
+	h.rootfs.close()
+	h.netns.Close() // or is nil
+}
+
 // readCaller reads what the program inherits from contain's caller.
 func (h *host) readCaller(opts options) error {
 	_, err := os.Stat("/proc/sys/net/ipv6")

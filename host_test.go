@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -84,4 +86,23 @@ func TestReadCaller(t *testing.T) {
 	if h.coreHard != core.Max {
 		t.Errorf("core limit %d, want %d", h.coreHard, core.Max)
 	}
+}
+
+// What was opened is closed.
+func TestHostClose(t *testing.T) {
+	open := func() *os.File {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	h := host{rootfs: &rootfs{dir: open()}, netns: open()}
+	h.close()
+	for _, f := range []*os.File{h.rootfs.dir, h.netns} {
+		if _, err := f.Stat(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("it is open, %v", err)
+		}
+	}
+	host{rootfs: &rootfs{dir: open()}}.close()
 }

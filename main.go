@@ -195,7 +195,7 @@ func runProgram(opts options, rec *record) (st status, err error) {
 	if err != nil {
 		return statusOf(err), err
 	}
-	defer h.rootfs.close()
+	defer h.close()
 	rec.Stage = stageSetup
 	claim, question, err := h.reserve(opts)
 	if err != nil {
