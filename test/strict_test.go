@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,17 +84,42 @@ func TestNetworkStrict(t *testing.T) {
 	}
 }
 
-// Services of the host on its loopback are not to be reached by way of the bridge.
+// Services of the host on its loopback are not to be reached by way of the bridge, with
+// packets for 127.0.0.1 either. Where the host is told to take those, they are: else
+// this would show nothing.
 func TestHostLoopbackIsOutOfReach(t *testing.T) {
 	leavesNothing(t)
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	root := rootfs(t)
+	bridge(t, "br-local", "172.27.0.1/24")
+	here, err := netns.Get()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	r := contain(t, "-chroot", rootfs(t), "-network-address", "172.17.0.99/24", "--", "probe", "talk", "172.17.0.1", port, "1")
-	if r.code() == 0 || !strings.Contains(r.stdout+r.stderr, "Connection refused") {
-		t.Errorf("status %d, %q, %q", r.code(), r.stdout, r.stderr)
+	defer here.Close()
+	listens(t, here, "172.27.0.1:7")
+	tcp, err := net.Listen("tcp4", "127.0.0.1:8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp4", "127.0.0.1:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	args := []string{"-chroot", root, "-bridge", "br-local", "-network-address", "172.27.0.99/24", "--", "probe"}
+	contain(t, append(args, "knock", "172.27.0.1", "8")...).want(t, 1, "connect: Connection refused\n")
+	for _, c := range []struct {
+		setting string
+		arrives bool
+	}{{"1", true}, {"0", false}} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/conf/br-local/route_localnet", []byte(c.setting), 0); err != nil {
+			t.Fatal(err)
+		}
+		contain(t, append(args, "via", "eth0", "127.0.0.1", "7", "172.27.0.1")...).want(t, 0, "sent\n")
+		udp.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if n, _, err := udp.ReadFrom(make([]byte, 9)); (n == 3 && err == nil) != c.arrives {
+			t.Errorf("route_localnet %s: %d bytes, %v", c.setting, n, err)
+		}
 	}
 }
