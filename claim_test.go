@@ -292,7 +292,9 @@ func never() (unix.Signal, bool) {
 // A question that cannot be asked is answered by nobody, at once.
 func TestQuestionWithoutAnInterface(t *testing.T) {
 	q, err := newQuestion(1<<30, network{address: prefixes("172.17.0.99/24", "2001:db8::99/64")})
-	if err != nil {
+	if errors.Is(err, unix.EPERM) {
+		t.Skip(err)
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	defer q.close()

@@ -106,6 +106,24 @@ func TestMacvlan(t *testing.T) {
 	contain(t, append(args, "--", "probe", "exit", "0")...).wantError(t, 125, `-network "macvlan:pair-a": is down`)
 }
 
+// Where an interface has no ARP, nobody can be asked, and that is no fault.
+func TestMacvlanWithoutARP(t *testing.T) {
+	leavesNothing(t)
+	parent := pair(t, "10.5.0.1/24")
+	link, err := netlink.LinkByName(parent)
+	if err == nil {
+		err = netlink.LinkSetARPOff(link)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	contain(t, "-chroot", rootfs(t), "-network", "macvlan:"+parent, "-network-address", "10.5.0.7/24", "-network-address", "2001:db8:5::7/64", "--", "probe", "exit", "7").want(t, 7, "")
+	entries, err := netlink.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
+	if slices.ContainsFunc(entries, func(e netlink.Neigh) bool { return !e.IP.IsMulticast() }) || err != nil {
+		t.Errorf("it is left with %v, %v", entries, err)
+	}
+}
+
 // A macvlan goes with its program, though the kernel keeps the network namespace for a
 // connection whose other end is gone: its addresses are free, and nobody answers.
 func TestMacvlanOfAnUnfinishedConnection(t *testing.T) {
