@@ -255,6 +255,10 @@ func TestEntriesOfNeighbours(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
 	link := bridge(t, "br-table", "172.28.0.1/24", "2001:db8:28::1/64")
+	// Or it would take the lowest of its ports', and the kernel forgets all entries then.
+	if err := netlink.LinkSetHardwareAddr(link, net.HardwareAddr{0x0e, 0, 0, 0, 0, 0xbb}); err != nil {
+		t.Fatal(err)
+	}
 	neighbour(t, "br-table", "0e:00:00:00:00:01", "172.28.0.150/24")
 	const pinned = "0e:00:00:00:00:aa"
 	mac, _ := net.ParseMAC(pinned)
