@@ -2,7 +2,7 @@
 // whose other end is the program's eth0. Netlink only, no ip(8).
 //
 // The program's network namespace belongs to its init and dies with it, and
-// the pair dies with the namespace: there is nothing to remove afterwards.
+// the pair dies with the namespace; see unplug.go for what keeps it.
 
 package main
 
@@ -201,7 +201,7 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	if err != nil {
 		return 0, fmt.Errorf("open the network namespace: %w", reason(err))
 	}
-	c.netns = &ns
+	c.netns, c.tcp = &ns, countTCP(pid)
 	if n.mtu == 0 {
 		n.mtu = b.mtu
 	}
@@ -280,84 +280,6 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 		return 0, then(err, netlink.LinkDel(link))
 	}
 	return link.Index, nil
-}
-
-// unplug takes the program off its segment, when it has ended. A connection keeps the
-// netns, which would answer for the address: what it has to deliver gets a moment, but
-// not if a limit has ended the program, and then the interface is removed. Without any
-// it goes with the netns, some milliseconds later. (To remove it takes 18 ms.)
-func (c *container) unplug() {
-	if c.netns == nil {
-		return
-	}
-	defer c.netns.Close()
-	h, link := c.plug()
-	if link == nil {
-		return
-	}
-	defer h.Close()
-	if !c.cutOff && !awaitDelivery(*c.netns) {
-		_ = h.LinkSetDown(link)
-		return
-	}
-	_ = h.LinkDel(link) // else it is gone already
-}
-
-// plug is what ties the program to its segment: the veth's host end, or the macvlan or
-// ipvlan in its netns. Nil: nothing.
-func (c *container) plug() (*netlink.Handle, netlink.Link) {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Index = c.hostEnd
-	if c.hostEnd != 0 {
-		return &netlink.Handle{}, &netlink.Veth{LinkAttrs: attrs}
-	}
-	h, err := netlink.NewHandleAt(*c.netns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, nil
-	}
-	link, err := h.LinkByName(c.network.name)
-	if err != nil {
-		h.Close()
-		return nil, nil
-	}
-	return h, link
-}
-
-// awaitDelivery waits until no socket in ns has anything to deliver, but not long; where
-// the kernel does not tell, that long. It tells whether there may be sockets at all.
-func awaitDelivery(ns netns.NsHandle) bool {
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_INET_DIAG)
-	if err != nil {
-		time.Sleep(sentIsLate)
-		return true
-	}
-	defer h.Close()
-	for began := time.Now(); ; time.Sleep(sentArrives) {
-		some, unfinished := connections(h.SocketDiagTCP)
-		if !unfinished || time.Since(began) > sentIsLate {
-			return some
-		}
-	}
-}
-
-// connections tells whether there are TCP sockets, and whether one of a process that
-// has ended waits for its last acknowledgement. Both may be where the kernel does not
-// tell (CONFIG_INET_DIAG).
-func connections(list func(family uint8) ([]*netlink.Socket, error)) (some, unfinished bool) {
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		sockets, err := unchanged(func() ([]*netlink.Socket, error) { return list(family) })
-		if err != nil {
-			return true, true
-		}
-		some = some || len(sockets) > 0
-		for _, s := range sockets {
-			switch s.State {
-			case netlink.TCP_FIN_WAIT1, netlink.TCP_CLOSING, netlink.TCP_LAST_ACK:
-				unfinished = true
-			}
-		}
-	}
-	return some, unfinished
 }
 
 func hostVethOf(id string) string { return "ctn" + id }
@@ -501,24 +423,32 @@ const portForwarding = 3 // BR_STATE_FORWARDING, linux/if_bridge.h
 
 // portState returns the state of a bridge's port.
 func portState(index int) (state byte, err error) {
+	data, err := linkAttributes(index)
+	if err != nil {
+		return 0, err
+	}
+	for _, kind := range []uint16{unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_STATE} {
+		data = attribute(data, kind)
+	}
+	if len(data) != 1 {
+		return 0, errors.New("the kernel does not tell it")
+	}
+	return data[0], nil
+}
+
+// linkAttributes returns what the kernel says about an interface of contain's netns.
+func linkAttributes(index int) ([]byte, error) {
 	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
 	message := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	message.Index = int32(index)
 	request.AddData(message)
 	replies, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil {
-		return 0, err
+		return nil, err
+	} else if len(replies) == 0 {
+		return nil, errors.New("no answer")
 	}
-	for _, reply := range replies {
-		data := reply[message.Len():]
-		for _, kind := range []uint16{unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_STATE} {
-			data = attribute(data, kind)
-		}
-		if len(data) == 1 {
-			return data[0], nil
-		}
-	}
-	return 0, errors.New("the kernel does not tell it")
+	return replies[0][message.Len():], nil
 }
 
 // attribute returns the contents of a netlink attribute among others, or nil.

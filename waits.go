@@ -63,6 +63,14 @@ const (
 	neighbourIsSilent = 200 * time.Millisecond
 	netnsEnds         = time.Second
 
+	// A network namespace dies that nobody holds, but that of a program that ended within
+	// netnsSettles of its start later: the netlink sockets that gave it its addresses are
+	// freed only then (an RCU grace period). Tried at the distance of netnsDies; after
+	// netnsIsHeld the veth is removed. Else: it stays as long as the netns is held.
+	netnsSettles = 50 * time.Millisecond
+	netnsDies    = 500 * time.Microsecond
+	netnsIsHeld  = 30 * time.Millisecond
+
 	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
 	// Else: the rest of the tree is not killed with it, unless another notice comes.
 	oomIsCounted, oomTries = time.Millisecond, 100
