@@ -6,7 +6,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -208,17 +207,25 @@ func masked(cpus hostCPUs) []string {
 }
 
 // sysctls are set inside the container's network namespace before eth0
-// appears in it: IPv6 is off unless asked for, and never autoconfigured.
+// appears in it: IPv6 is off unless asked for, and never autoconfigured; neighbours
+// are told of a change of the hardware address (announce), and do not tell of routes.
 func sysctls(opts options, h host) map[string]string {
 	set := map[string]string{}
+	if len(opts.address) > 0 {
+		set["net.ipv4.conf.default.arp_notify"] = "1"
+		set["net.ipv4.conf.all.accept_redirects"] = "0"
+		set["net.ipv4.conf.default.accept_redirects"] = "0"
+		set["net.ipv4.conf.all.accept_source_route"] = "0"
+	}
 	switch {
 	case !h.ipv6:
-	case slices.ContainsFunc(opts.address, func(a netip.Prefix) bool { return a.Addr().Is6() }):
+	case opts.has(false):
 		set["net.ipv6.conf.default.disable_ipv6"] = "0"
 		set["net.ipv6.conf.default.accept_ra"] = "0"
 		set["net.ipv6.conf.default.accept_redirects"] = "0"
 		set["net.ipv6.conf.default.autoconf"] = "0"
 		set["net.ipv6.conf.default.addr_gen_mode"] = "1" // no link-local one
+		set["net.ipv6.conf.default.ndisc_notify"] = "1"
 	default:
 		set["net.ipv6.conf.all.disable_ipv6"] = "1"
 		set["net.ipv6.conf.default.disable_ipv6"] = "1"

@@ -335,13 +335,22 @@ func TestConfigIO(t *testing.T) {
 
 func TestConfigSysctls(t *testing.T) {
 	off := map[string]string{"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
-	quiet := map[string]string{
+	ipv4 := map[string]string{
+		"net.ipv4.conf.default.arp_notify":       "1",
+		"net.ipv4.conf.all.accept_redirects":     "0",
+		"net.ipv4.conf.default.accept_redirects": "0",
+		"net.ipv4.conf.all.accept_source_route":  "0",
+	}
+	ipv4Only, quiet := maps.Clone(ipv4), maps.Clone(ipv4)
+	maps.Copy(ipv4Only, off)
+	maps.Copy(quiet, map[string]string{
 		"net.ipv6.conf.default.disable_ipv6":     "0",
 		"net.ipv6.conf.default.accept_ra":        "0",
 		"net.ipv6.conf.default.accept_redirects": "0",
 		"net.ipv6.conf.default.autoconf":         "0",
 		"net.ipv6.conf.default.addr_gen_mode":    "1",
-	}
+		"net.ipv6.conf.default.ndisc_notify":     "1",
+	})
 	tests := []struct {
 		name    string
 		ipv6    bool
@@ -349,11 +358,11 @@ func TestConfigSysctls(t *testing.T) {
 		want    map[string]string
 	}{
 		{"no address", true, nil, off},
-		{"IPv4 address", true, []string{"10.0.0.2/24"}, off},
+		{"IPv4 address", true, []string{"10.0.0.2/24"}, ipv4Only},
 		{"IPv6 address", true, []string{"2001:db8::2/64"}, quiet},
 		{"both", true, []string{"10.0.0.2/24", "2001:db8::2/64"}, quiet},
 		{"no IPv6 in the kernel", false, nil, nil},
-		{"no IPv6 in the kernel, IPv4 address", false, []string{"10.0.0.2/24"}, nil},
+		{"no IPv6 in the kernel, IPv4 address", false, []string{"10.0.0.2/24"}, ipv4},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

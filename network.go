@@ -212,7 +212,10 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 		if err := createVlan(n, b, ns); err != nil {
 			return 0, err
 		}
-		return 0, c.configure(n, b, ns)
+		if err := c.configure(n, b, ns); err != nil {
+			return 0, err
+		}
+		return 0, n.announce(ns)
 	}
 	index, err := createVeth(c.id, n, b, ns)
 	if err != nil {
@@ -227,7 +230,10 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	if err := c.configure(n, b, ns); err != nil {
 		return 0, err
 	}
-	return c.awaitForwarding(index, b, sigs)
+	if sig, err := c.awaitForwarding(index, b, sigs); sig != 0 || err != nil {
+		return sig, err
+	}
+	return 0, n.announce(ns)
 }
 
 // createVlan makes a macvlan or ipvlan of an interface of contain's netns, directly
@@ -277,9 +283,37 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 	}
 	if err != nil {
 		err = fmt.Errorf("attach veth %s to bridge %s: %w", hostVeth, b.name, err)
+	} else if err = boundMulticast(link.Index); err != nil {
+		err = fmt.Errorf("limit the multicast groups of %s: %w", hostVeth, err)
+	}
+	if err != nil {
 		return 0, then(err, netlink.LinkDel(link))
 	}
 	return link.Index, nil
+}
+
+// boundMulticast keeps what a program says of multicast groups to its own port: at the
+// most that a bridge's table can hold the bridge would send all to all for good, and
+// with a query the port would become one of a router. Of the groups beyond the limit
+// the program gets nothing where the bridge knows who is in a group. Kernels without
+// snooping, or before 6.3, ignore it.
+func boundMulticast(index int) error {
+	const groups = 256
+	request := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	message := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	message.Index = int32(index)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
+	data := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
+	data.AddRtAttr(nl.IFLA_BRPORT_MULTICAST_ROUTER, []byte{0})
+	data.AddRtAttr(nl.IFLA_BRPORT_MCAST_MAX_GROUPS, nl.Uint32Attr(groups))
+	request.AddData(message)
+	request.AddData(info)
+	_, err := request.Execute(unix.NETLINK_ROUTE, 0)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return err
 }
 
 func hostVethOf(id string) string { return "ctn" + id }
@@ -373,6 +407,30 @@ func awaitLocal(h *netlink.Handle, addresses []netip.Prefix) error {
 			}
 			time.Sleep(portChanges)
 		}
+	}
+	return nil
+}
+
+// announce tells the neighbours who has the addresses now: they may know the hardware
+// address of a program that had them before, and would ask for another only after some
+// seconds. The kernel does so when that of the interface is set, be it to what it is, by
+// the sysctls for it (NETDEV_CHANGEADDR in net/ipv4/devinet.c and net/ipv6/ndisc.c). An
+// ipvlan's cannot be set: it is the same for every program on an interface.
+func (n network) announce(ns netns.NsHandle) error {
+	if n.attach.kind == netIPvlan {
+		return nil
+	}
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink in the network namespace: %w", err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(n.name)
+	if err == nil {
+		err = h.LinkSetHardwareAddr(link, n.mac)
+	}
+	if err != nil {
+		return fmt.Errorf("announce the addresses of %s: %w", n.name, err)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"regexp"
@@ -352,6 +354,135 @@ func TestSpanningTree(t *testing.T) {
 	if r := patient.wait(t); r.code() != 0 || r.stdout != "connected, 0 again\n" || r.stderr != says {
 		t.Errorf("status %d, stdout %q, stderr %q", r.code(), r.stdout, r.stderr)
 	}
+}
+
+// A neighbour that knows the hardware address of the last program with an address
+// reaches the next one at once.
+func TestNeighboursAreTold(t *testing.T) {
+	leavesNothing(t)
+	root, stale := rootfs(t), "0e:00:00:00:00:99"
+	ns := neighbour(t, bridgeName, "0e:00:00:00:00:01", "172.17.0.150/24", "2001:db8:17::150/64")
+	parent := pair(t, "172.17.1.1/24")
+	here, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	for _, c := range []struct {
+		flags, link string
+		ns          netns.NsHandle
+		addresses   []string
+	}{
+		{"", "seg0", ns, []string{"172.17.0.64/24", "2001:db8:17::64/64"}},
+		{"-network-strict", "seg0", ns, []string{"2001:db8:17::64/64", "172.17.0.64/24", "172.17.0.65/24"}},
+		{"-network macvlan:" + parent, "pair-b", here, []string{"172.17.1.64/24", "2001:db8:18::64/64"}},
+	} {
+		args := append([]string{"-chroot", root}, strings.Fields(c.flags)...)
+		for _, a := range c.addresses {
+			args = append(args, "-network-address", a)
+			inside(t, c.ns, func() error { return know(c.link, a, stale) })
+		}
+		p := start(t, append(args, "--", "probe", "cat", "/sys/class/net/eth0/address", "/proc/self/comm")...)
+		mac := strings.TrimSpace(strings.Split(p.wait(t).stdout, "\n")[0])
+		for _, a := range c.addresses {
+			inside(t, c.ns, func() error {
+				if got := known(t, c.link, a); got != mac {
+					t.Errorf("%s: the neighbour takes %s to be %s, the program's address is %s", c.flags, a, got, mac)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// know has the kernel know the hardware address of a neighbour.
+func know(link, address, mac string) error {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return err
+	}
+	ip, _, _ := net.ParseCIDR(address)
+	hardware, _ := net.ParseMAC(mac)
+	return netlink.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: ip, HardwareAddr: hardware, State: netlink.NUD_REACHABLE})
+}
+
+// known returns which hardware address the kernel takes a neighbour to have.
+func known(t *testing.T, link, address string) string {
+	t.Helper()
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip, _, _ := net.ParseCIDR(address)
+	for _, e := range entries {
+		if e.IP.Equal(ip) {
+			return e.HardwareAddr.String()
+		}
+	}
+	return "unknown"
+}
+
+// A program's multicast groups do not fill the bridge's table of them, and it is no
+// router for the others'.
+func TestMulticastIsBounded(t *testing.T) {
+	leavesNothing(t)
+	p := start(t, "-chroot", rootfs(t), "-network-address", "172.17.0.99/24", "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	name := hostEnds(t)[0]
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if router := portAttribute(t, link.Attrs().Index, nl.IFLA_BRPORT_MULTICAST_ROUTER); len(router) != 1 {
+		t.Skip("this kernel has no snooping")
+	} else if router[0] != 0 {
+		t.Errorf("multicast_router is %d", router[0])
+	}
+	most := portAttribute(t, link.Attrs().Index, nl.IFLA_BRPORT_MCAST_MAX_GROUPS)
+	if most == nil {
+		t.Skip("before Linux 6.3 there is no such limit")
+	} else if n := binary.NativeEndian.Uint32(most); n != 256 {
+		t.Errorf("the port can have %d groups", n)
+	}
+}
+
+// portAttribute returns what the kernel says about a bridge's port, or nil.
+func portAttribute(t *testing.T, index int, kind uint16) []byte {
+	t.Helper()
+	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	message := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	message.Index = int32(index)
+	request.AddData(message)
+	replies, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := replies[0][message.Len():]
+	for _, next := range []uint16{unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, kind} {
+		list, err := nl.ParseRouteAttr(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = nil
+		for _, a := range list {
+			if a.Attr.Type&nl.NLA_TYPE_MASK == next {
+				data = a.Value
+			}
+		}
+	}
+	return data
+}
+
+// What a router or a sender says about routes does not count in the program's netns.
+func TestRedirectsAreRefused(t *testing.T) {
+	leavesNothing(t)
+	const dir = "/proc/sys/net/ipv4/conf/"
+	contain(t, "-chroot", rootfs(t), "-network-address", "172.17.0.99/24", "--", "probe", "cat", dir+"all/accept_redirects",
+		dir+"eth0/accept_redirects", dir+"all/accept_source_route").want(t, 0, "0\n0\n0\n")
 }
 
 // fillBridge makes a bridge in the network namespace of the thread, and gives it all
