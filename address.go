@@ -91,7 +91,8 @@ func checkProgramInterface(name string) error {
 	if name == "lo" {
 		return errors.New("is the loopback interface")
 	}
-	if strings.ContainsRune(name, '%') { // would be a pattern (dev_alloc_name)
+	// A pattern (dev_alloc_name), and those that stand for all interfaces in /proc/sys.
+	if strings.ContainsRune(name, '%') || name == "all" || name == "default" {
 		return errors.New("not an interface name")
 	}
 	return checkInterfaceName(name)
@@ -117,7 +118,7 @@ var macText = regexp.MustCompile(`^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$`)
 // 791) to 65535.
 func parseMTU(s string) (int, error) {
 	n, err := parseCount(s, 65535, "a number of bytes, such as 1500")
-	if err == nil && n < 68 {
+	if wholeNumber.MatchString(s) && strings.Trim(s, "0") == "" || err == nil && n < 68 {
 		return 0, errors.New("too small, the least is 68")
 	}
 	return int(n), err

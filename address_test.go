@@ -186,7 +186,7 @@ func TestParseMTU(t *testing.T) {
 		err  string
 	}{
 		{"68", 68, ""}, {"576", 576, ""}, {"1500", 1500, ""}, {"9000", 9000, ""}, {"65535", 65535, ""},
-		{"67", 0, "too small, the least is 68"}, {"1", 0, "too small, the least is 68"},
+		{"67", 0, "too small, the least is 68"}, {"0", 0, "too small, the least is 68"}, {"1", 0, "too small, the least is 68"},
 		{"65536", 0, large}, {strings.Repeat("9", 1<<20), 0, large},
 		{"", 0, not}, {"-1500", 0, not}, {"+1500", 0, not}, {"1500.0", 0, not}, {"1.5k", 0, not}, {"0x5dc", 0, not}, {" 1500", 0, not}, {"1500\n", 0, not}, {"1_500", 0, not},
 	}
@@ -220,6 +220,7 @@ func TestCheckProgramInterface(t *testing.T) {
 	for name, want := range map[string]string{
 		"eth0": "", "net": "", "lo0": "", "Lo": "", "a": "", "123456789012345": "", "-x": "", "...": "", "é": "",
 		"lo":  "is the loopback interface",
+		"all": "not an interface name", "default": "not an interface name",
 		"a%b": "not an interface name", "eth%d": "not an interface name", "%": "not an interface name",
 		"":    "empty interface name",
 		"a/b": "not an interface name", ".": "not an interface name", "..": "not an interface name", "a b": "not an interface name", "eth0:1": "not an interface name", "a\x00": "not an interface name",

@@ -84,7 +84,7 @@ func (o *options) checkAttachment(given map[string]bool) error {
 func (n network) find() (bridge, error) {
 	switch n.attach.kind {
 	case netBridge:
-		return findBridge(n.bridge, n.address)
+		return findBridge(n)
 	case netMacvlan, netIPvlan:
 		return findInterface(n)
 	}
@@ -105,9 +105,11 @@ func findInterface(n network) (bridge, error) {
 		return bridge{}, fmt.Errorf("%s: is a loopback interface", flag)
 	case link.Attrs().Flags&net.FlagUp == 0:
 		return bridge{}, withHint(fmt.Errorf("%s: is down", flag), fmt.Sprintf("ip link set %s up", word(n.attach.to)))
+	case link.Attrs().RawFlags&unix.IFF_LOWER_UP == 0:
+		return bridge{}, fmt.Errorf("%s: has no carrier", flag)
 	}
-	b := bridge{name: n.attach.to, index: link.Attrs().Index, mtu: link.Attrs().MTU}
-	if err := b.readAddresses(link); err != nil {
+	b, err := newBridge(link)
+	if err != nil {
 		return b, fmt.Errorf("%s: %w", flag, err)
 	}
 	if n.attach.kind == netIPvlan {
@@ -119,7 +121,7 @@ func findInterface(n network) (bridge, error) {
 			return b, fmt.Errorf("%s: %w", flag, err)
 		}
 	}
-	return b, b.serves(n.address)
+	return b, b.check(n)
 }
 
 // otherMode reports an ipvlan on an interface that contain's would switch to its mode:
@@ -142,6 +144,8 @@ func otherMode(links []netlink.Link, parent int) error {
 	return nil
 }
 
+const ipNetns = "/run/netns/" // of ip-netns(8)
+
 // openNetns opens the network namespace to join, or returns nil.
 func (n network) openNetns() (*os.File, error) {
 	if n.attach.kind != netJoin {
@@ -150,7 +154,11 @@ func (n network) openNetns() (*os.File, error) {
 	flag := fmt.Sprintf("-network %s", quoted(netJoin+":"+n.attach.to))
 	fd, err := unix.Open(n.attach.to, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+		err = fmt.Errorf("%s: %w", flag, err)
+		if plainName.MatchString(n.attach.to) && exists(ipNetns, n.attach.to) {
+			err = withHint(err, "-network netns:"+ipNetns+n.attach.to)
+		}
+		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), n.attach.to)
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)

@@ -38,10 +38,6 @@ const claimsName = "addresses"
 // claimAddresses reserves addresses on the segment behind an interface of contain's
 // netns, by locks in dir. Of two that want one at the same time, one gets it. Its undo is release.
 func claimAddresses(dir string, index int, addresses []netip.Prefix) (*claim, error) {
-	var netns unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/net", &netns); err != nil {
-		return nil, fmt.Errorf("find the network namespace: %w", err)
-	}
 	c, err := openClaims(filepath.Join(dir, claimsName))
 	if err != nil {
 		return nil, err
@@ -49,17 +45,40 @@ func claimAddresses(dir string, index int, addresses []netip.Prefix) (*claim, er
 	// In one order, or two that want the same could each have half of them.
 	inOrder := slices.SortedFunc(slices.Values(addresses), func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
 	for _, a := range inOrder {
-		lock := unix.Flock_t{Type: unix.F_WRLCK, Start: claimOffset(netns.Ino, index, a.Addr()), Len: 1}
-		err := unix.FcntlFlock(c.file.Fd(), unix.F_SETLK, &lock)
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-			err = c.takenBy(lock)
-		}
-		if err != nil {
+		bytes := a.Addr().As16()
+		if err := c.lock(index, bytes[:]); err != nil {
 			c.release()
 			return nil, fmt.Errorf("-network-address %s: %w", quoted(a.String()), err)
 		}
 	}
 	return c, nil
+}
+
+// hardware reserves a hardware address on the segment. Programs without one of the
+// user's choice have that of their host end's name.
+func (c *claim) hardware(index int, mac net.HardwareAddr) error {
+	err := c.lock(index, mac)
+	if err == nil && isContained(mac, index) {
+		err = errTaken
+	}
+	if err != nil {
+		return fmt.Errorf("-network-mac %s: %w", quoted(mac.String()), err)
+	}
+	return nil
+}
+
+// lock takes the lock of an address.
+func (c *claim) lock(index int, address []byte) error {
+	var netns unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &netns); err != nil {
+		return fmt.Errorf("find the network namespace: %w", err)
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: claimOffset(netns.Ino, index, address), Len: 1}
+	err := unix.FcntlFlock(c.file.Fd(), unix.F_SETLK, &lock)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		err = c.takenBy(lock)
+	}
+	return err
 }
 
 // openClaims opens the file, and holds a read lock on its first byte, so that release
@@ -106,16 +125,17 @@ func (c *claim) takenBy(lock unix.Flock_t) error {
 	if err := unix.FcntlFlock(c.file.Fd(), unix.F_GETLK, &lock); err == nil && lock.Type != unix.F_UNLCK && lock.Pid > 0 {
 		return fmt.Errorf("is in use by another contain, process %d", lock.Pid)
 	}
-	return errors.New("is in use by another contain")
+	return errTaken
 }
 
+var errTaken = errors.New("is in use by another contain")
+
 // claimOffset is where the lock of an address on a segment lies: never 0 or 1.
-func claimOffset(netns uint64, index int, a netip.Addr) int64 {
+func claimOffset(netns uint64, index int, address []byte) int64 {
 	h := fnv.New64a()
-	bytes := a.As16()
 	_ = binary.Write(h, binary.NativeEndian, netns)
 	_ = binary.Write(h, binary.NativeEndian, int64(index))
-	h.Write(bytes[:])
+	h.Write(address)
 	return int64(h.Sum64()>>2) + 2
 }
 
@@ -130,7 +150,11 @@ func (h host) reserve(opts options) (*claim, *question, error) {
 		return nil, nil, err
 	}
 	c, err := claimAddresses(dir, h.bridge.index, opts.address)
+	if err == nil && opts.mac != nil {
+		err = c.hardware(h.bridge.index, opts.mac)
+	}
 	if err != nil {
+		c.release()
 		return nil, nil, err
 	}
 	if !opts.ask {

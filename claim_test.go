@@ -30,7 +30,8 @@ func TestClaimOffset(t *testing.T) {
 			for range 500 {
 				for _, one := range []netip.Addr{a, six} {
 					what := fmt.Sprint(ns, index, one)
-					offset := claimOffset(ns, index, one)
+					bytes := one.As16()
+					offset := claimOffset(ns, index, bytes[:])
 					if other, twice := seen[offset]; twice || offset <= 0 || offset+1 < 0 {
 						t.Fatalf("claimOffset(%s) = %d; that of %q", what, offset, other)
 					}
@@ -39,10 +40,6 @@ func TestClaimOffset(t *testing.T) {
 				a, six = a.Next(), six.Next()
 			}
 		}
-	}
-	// An address is one, however it is kept.
-	if a := netip.MustParseAddr("::ffff:1.2.3.4"); claimOffset(1, 2, a) != claimOffset(1, 2, a.Unmap()) {
-		t.Error("claimOffset of 1.2.3.4 depends on its form")
 	}
 }
 

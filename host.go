@@ -74,9 +74,6 @@ func checkHost(opts options) (h host, err error) {
 		if h.bridge, err = opts.find(); err != nil {
 			return h, err
 		}
-		if err := checkHostAddresses(opts.address); err != nil {
-			return h, err
-		}
 	}
 	if err := h.readCaller(opts); err != nil {
 		return h, err

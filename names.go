@@ -64,6 +64,8 @@ func (n network) contents() (files [len(ownFiles)][]byte) {
 
 // checkOwnFiles reports a file that has no place to be mounted at.
 func (r *rootfs) checkOwnFiles(n network) error {
+	top, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", r.dir.Fd()))
+	var found [len(ownFiles)]string
 	for i, contents := range n.contents() {
 		if contents == nil {
 			continue
@@ -77,9 +79,16 @@ func (r *rootfs) checkOwnFiles(n network) error {
 			return fmt.Errorf("-%s: %s in the rootfs: %w", flag, ownFiles[i], reason(err))
 		}
 		info, err := f.Stat()
+		path, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 		f.Close()
-		if err != nil || !info.Mode().IsRegular() {
+		found[i] = strings.TrimPrefix(path, strings.TrimSuffix(top, "/"))
+		switch {
+		case err != nil || !info.Mode().IsRegular():
 			return fmt.Errorf("-%s: %s in the rootfs is not a file", flag, ownFiles[i])
+		case mountedOver(found[i]):
+			return fmt.Errorf("-%s: %s in the rootfs leads to %s, which is mounted over", flag, ownFiles[i], quoted(found[i]))
+		case i > 0 && found[i] == found[0]:
+			return fmt.Errorf("-%s: %s and %s in the rootfs are one file", flag, ownFiles[0], ownFiles[i])
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,17 +30,23 @@ type bridge struct {
 	name    string
 	index   int
 	mtu     int
+	mac     net.HardwareAddr
 	address []netip.Prefix // none of them link-local
 }
 
-// findBridge looks up the bridge called name and checks that it can serve the
-// given addresses. It runs in contain's namespace and only reads.
-func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
+// findBridge looks up the program's bridge and checks that it can serve the program.
+// It runs in contain's namespace and only reads.
+func findBridge(n network) (bridge, error) {
+	name := n.bridge
 	link, err := netlink.LinkByName(name)
 	var notFound netlink.LinkNotFoundError
 	switch {
 	case errors.As(err, &notFound):
-		return bridge{}, withHint(fmt.Errorf("-bridge %s: no such interface", quoted(name)), makeBridge(name, addresses[0]))
+		hint := otherBridge(n.address, 0)
+		if hint == "" {
+			hint = makeBridge(name, n.address...)
+		}
+		return bridge{}, withHint(fmt.Errorf("-bridge %s: no such interface", quoted(name)), hint)
 	case err != nil:
 		return bridge{}, fmt.Errorf("-bridge %s: %w", quoted(name), err)
 	case link.Type() != "bridge":
@@ -47,11 +55,69 @@ func findBridge(name string, addresses []netip.Prefix) (bridge, error) {
 	case link.Attrs().Flags&net.FlagUp == 0:
 		return bridge{}, withHint(fmt.Errorf("-bridge %s: is down", quoted(name)), fmt.Sprintf("ip link set %s up", word(name)))
 	}
-	b := bridge{name: name, index: link.Attrs().Index, mtu: link.Attrs().MTU}
-	if err := b.readAddresses(link); err != nil {
+	b, err := newBridge(link)
+	if err != nil {
 		return bridge{}, fmt.Errorf("-bridge %s: %w", quoted(name), err)
 	}
-	return b, b.serves(addresses)
+	return b, b.check(n)
+}
+
+// newBridge reads what has to be known about a bridge, or what is in its place.
+func newBridge(link netlink.Link) (bridge, error) {
+	a := link.Attrs()
+	b := bridge{name: a.Name, index: a.Index, mtu: a.MTU, mac: a.HardwareAddr}
+	return b, b.readAddresses(link)
+}
+
+// check reports what the bridge cannot give the program.
+func (b bridge) check(n network) error {
+	if err := checkHostAddresses(n.address, b.index); err != nil {
+		return err
+	}
+	if outside, err := b.serves(n.address); err != nil && outside {
+		return withHint(err, b.remedy(n))
+	} else if err != nil {
+		return err
+	}
+	switch {
+	case n.mtu > b.mtu:
+		return fmt.Errorf("-network-mtu %d: above that of %s, which is %d", n.mtu, b.name, b.mtu)
+	case n.mac != nil && (bytes.Equal(n.mac, b.mac) || bytes.Equal(n.mac, hostMAC)):
+		return fmt.Errorf("-network-mac %s: is the hardware address of %s, or of its ports", quoted(n.mac.String()), b.name)
+	}
+	return nil
+}
+
+// remedy is the hint for an address that is in no network of the bridge.
+func (b bridge) remedy(n network) string {
+	if n.attach.kind != netBridge {
+		return "choose an address in it"
+	}
+	if other := otherBridge(n.address, b.index); other != "" {
+		return other
+	}
+	return "choose an address in it, or add one to the bridge: ip address add ADDRESS/PREFIX dev " + word(b.name)
+}
+
+// otherBridge names one that has the first address in a network of its own, but for
+// that of the given index; or "".
+func otherBridge(addresses []netip.Prefix, but int) string {
+	links, err := unchanged(netlink.LinkList)
+	if err != nil {
+		return ""
+	}
+	for _, link := range links {
+		if link.Type() != "bridge" || link.Attrs().Index == but || link.Attrs().Flags&net.FlagUp == 0 {
+			continue
+		}
+		b, err := newBridge(link)
+		for _, own := range b.address {
+			if err == nil && own.Contains(addresses[0].Addr()) && plainName.MatchString(b.name) {
+				return fmt.Sprintf("-bridge %s is in %s", b.name, own)
+			}
+		}
+	}
+	return ""
 }
 
 // readAddresses reads the addresses of the interface, but for link-local ones of IPv6.
@@ -91,50 +157,65 @@ func word(name string) string {
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
-// makeBridge returns the command line that would make a bridge for address.
-func makeBridge(name string, address netip.Prefix) string {
-	first := address.Masked().Addr()
-	gateway := first.Next()
-	switch {
-	case gateway != address.Addr():
-	case address.Bits() == address.Addr().BitLen()-1:
-		gateway = first // a network of two
-	default:
-		gateway = gateway.Next()
-	}
+// makeBridge returns the command line that would make a bridge for the addresses, with
+// one of its own in the network of the first of each family.
+func makeBridge(name string, addresses ...netip.Prefix) string {
 	if !plainName.MatchString(name) {
 		return "make the bridge first; its name is not one to paste into a shell"
 	}
-	add := fmt.Sprintf(" && ip address add %s/%d dev %s", gateway, address.Bits(), name)
-	switch {
-	case address.IsSingleIP():
-		add = "" // no network for a bridge's address to be in
-	case address.Addr().Is6():
-		add += " nodad" // usable at once
+	add, done := "", map[bool]bool{}
+	for _, a := range addresses {
+		if a.IsSingleIP() || done[a.Addr().Is4()] { // no network for a bridge's address to be in
+			continue
+		}
+		done[a.Addr().Is4()] = true
+		add += fmt.Sprintf(" && ip address add %s/%d dev %s", besides(a), a.Bits(), name)
+		if a.Addr().Is6() {
+			add += " nodad" // usable at once
+		}
 	}
 	return fmt.Sprintf("ip link add %[1]s type bridge%[2]s && ip link set %[1]s up", name, add)
 }
 
-// serves reports an address that cannot be used on the bridge. A bridge
-// without any address of a family is a plain layer-2 segment and serves all.
-func (b bridge) serves(addresses []netip.Prefix) error {
+// besides returns another address of a network.
+func besides(a netip.Prefix) netip.Addr {
+	first := a.Masked().Addr()
+	switch {
+	case first.Next() != a.Addr():
+		return first.Next()
+	case a.Bits() == a.Addr().BitLen()-1:
+		return first // a network of two
+	}
+	return first.Next().Next()
+}
+
+// serves reports an address that cannot be used on the bridge, and whether that is for
+// want of a network with it. A bridge without any address of a family is a plain layer-2
+// segment and serves all.
+func (b bridge) serves(addresses []netip.Prefix) (outside bool, err error) {
 	for _, a := range addresses {
 		networks, within := 0, false
 		for _, own := range b.address {
 			if own.Addr() == a.Addr() {
-				return fmt.Errorf("-network-address %s: is the address of %s itself", quoted(a.String()), b.name)
+				return false, fmt.Errorf("-network-address %s: is the address of %s itself", quoted(a.String()), b.name)
 			}
-			if own.Addr().Is4() == a.Addr().Is4() {
-				networks++
-				within = within || own.Contains(a.Addr())
+			if own.Addr().Is4() != a.Addr().Is4() {
+				continue
+			}
+			networks++
+			if !own.Contains(a.Addr()) {
+				continue
+			}
+			within = true
+			if err := checkHostPart(netip.PrefixFrom(a.Addr(), own.Bits())); err != nil {
+				return false, fmt.Errorf("-network-address %s: %w, a network of %s", quoted(a.String()), err, b.name)
 			}
 		}
 		if networks > 0 && !within {
-			return withHint(fmt.Errorf("-network-address %s: not in a network of %s (%s)", quoted(a.String()), b.name, b.networks()),
-				fmt.Sprintf("choose an address in it, or add one to the bridge: ip address add ADDRESS/%d dev %s", a.Bits(), word(b.name)))
+			return true, fmt.Errorf("-network-address %s: not in a network of %s (%s)", quoted(a.String()), b.name, b.networks())
 		}
 	}
-	return nil
+	return false, nil
 }
 
 func (b bridge) networks() string {
@@ -159,8 +240,9 @@ func (b bridge) gateway(a netip.Prefix) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// checkHostAddresses reports an address that this host has itself, on any interface.
-func checkHostAddresses(addresses []netip.Prefix) error {
+// checkHostAddresses reports an address that this host has itself, on any interface but
+// that of the given index.
+func checkHostAddresses(addresses []netip.Prefix, but int) error {
 	found, err := unchanged(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("read this host's addresses: %w", err)
@@ -168,7 +250,7 @@ func checkHostAddresses(addresses []netip.Prefix) error {
 	for _, own := range found {
 		prefix, ok := toPrefix(own.IPNet)
 		for _, a := range addresses {
-			if !ok || prefix.Addr() != a.Addr() {
+			if !ok || prefix.Addr() != a.Addr() || own.LinkIndex == but {
 				continue
 			}
 			where := "this host"
@@ -250,8 +332,11 @@ func createVlan(n network, b bridge, ns netns.NsHandle) error {
 	if errors.Is(err, unix.EBUSY) {
 		err = errors.New("it has another use already, such as a port of a bridge, or the other of macvlan and ipvlan")
 	}
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("-network %s: this kernel has no %s (CONFIG_%s)", quoted(n.attach.kind+":"+n.attach.to), n.attach.kind, strings.ToUpper(n.attach.kind))
+	}
 	if err != nil {
-		return fmt.Errorf("make a %s on %s: %w", n.attach.kind, b.name, err)
+		return fmt.Errorf("make an interface of type %s on %s: %w", n.attach.kind, b.name, err)
 	}
 	return nil
 }
@@ -367,7 +452,7 @@ func (c *container) configure(n network, b bridge, ns netns.NsHandle) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", n.name, err)
 	}
-	for _, a := range n.address {
+	for _, a := range inKernelOrder(n.address) {
 		addr := &netlink.Addr{IPNet: toIPNet(a)}
 		if a.Addr().Is6() {
 			addr.Flags = unix.IFA_F_NODAD
@@ -383,11 +468,32 @@ func (c *container) configure(n network, b bridge, ns netns.NsHandle) error {
 		return err
 	}
 	for _, gateway := range n.routes(b) {
-		if err := h.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}
+		if !n.reaches(gateway) {
+			route.Flags = int(netlink.FLAG_ONLINK)
+		}
+		if err := h.RouteAdd(route); err != nil {
 			return fmt.Errorf("add the default route via %s: %w", gateway, err)
 		}
 	}
 	return awaitLocal(h, n.address)
+}
+
+// inKernelOrder puts addresses into an order to be given in, after which the first of
+// each family is the one that the kernel prefers and lists first: of IPv4 it is the
+// first given, of IPv6 the last (ipv6_link_dev_addr in net/ipv6/addrconf.c).
+func inKernelOrder(addresses []netip.Prefix) (order []netip.Prefix) {
+	for _, a := range addresses {
+		if a.Addr().Is4() {
+			order = append(order, a)
+		}
+	}
+	for _, a := range slices.Backward(addresses) {
+		if a.Addr().Is6() {
+			order = append(order, a)
+		}
+	}
+	return order
 }
 
 // awaitLocal waits until the kernel takes packets to the IPv6 addresses. It adds their

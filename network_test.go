@@ -44,6 +44,12 @@ func TestBridgeServes(t *testing.T) {
 			`-network-address "10.9.9.9/24": not in a network of br0 (172.17.0.1/16)`},
 		{"other IPv6 network", []string{v4, v6}, []string{"2001:db8:1::5/64"},
 			`-network-address "2001:db8:1::5/64": not in a network of br0 (172.17.0.1/16, 2001:db8::1/64)`},
+		{"the bridge's broadcast address", []string{v4}, []string{"172.17.255.255/8"},
+			`-network-address "172.17.255.255/8": is the broadcast address of 172.17.0.0/16, a network of br0`},
+		{"the bridge's network address", []string{v4}, []string{"172.17.0.0/8"},
+			`-network-address "172.17.0.0/8": is the network address of 172.17.0.0/16, a network of br0`},
+		{"the bridge's router anycast address", []string{v6}, []string{"2001:db8::/48", "2001:db8:0:0::/32"},
+			`-network-address "2001:db8::/48": is the router anycast address of 2001:db8::/64, a network of br0`},
 		{"the bridge's own", []string{v4}, []string{"172.17.0.1/16"},
 			`-network-address "172.17.0.1/16": is the address of br0 itself`},
 		{"the bridge's own, other prefix", []string{v4}, []string{"172.17.0.1/24"},
@@ -56,12 +62,9 @@ func TestBridgeServes(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := bridge{name: "br0", address: prefixes(test.bridge...)}
-			err := b.serves(prefixes(test.address...))
-			if text(err) != test.want {
-				t.Errorf("serves: %q, want %q", text(err), test.want)
-			}
-			if outside := strings.Contains(test.want, "not in a network"); (hint(err) != "") != outside {
-				t.Errorf("hint %q", hint(err))
+			outside, err := b.serves(prefixes(test.address...))
+			if text(err) != test.want || outside != strings.Contains(test.want, "not in a network") {
+				t.Errorf("serves: %v, %q, want %q", outside, text(err), test.want)
 			}
 		})
 	}
@@ -159,7 +162,12 @@ func TestCheckGateways(t *testing.T) {
 		{network{address: both, gateways: routers("2001:db8:1::1")}, `-gateway "2001:db8:1::1": in no network of a -network-address`},
 		{network{address: both[:1], gateways: routers("2001:db8::1")}, `-gateway "2001:db8::1": in no network of a -network-address`},
 		{network{address: both, gateways: routers("fe80::1")}, `-gateway "fe80::1": in no network of a -network-address`},
-		{network{address: prefixes("10.0.0.1/32"), gateways: routers("10.0.0.2")}, `-gateway "10.0.0.2": in no network of a -network-address`},
+		{network{address: prefixes("10.0.0.1/32"), gateways: routers("10.0.0.2")}, ""}, // on the link
+		{network{address: prefixes("10.0.0.1/32", "2001:db8::9/128"), gateways: routers("2001:db8:1::1")}, ""},
+		{network{address: prefixes("10.0.0.1/32"), gateways: routers("2001:db8::1")}, `-gateway "2001:db8::1": in no network of a -network-address`},
+		{network{address: both, gateways: routers("172.17.255.255")}, `-gateway "172.17.255.255": is the broadcast address of 172.17.0.0/16`},
+		{network{address: both, gateways: routers("172.17.0.0")}, `-gateway "172.17.0.0": is the network address of 172.17.0.0/16`},
+		{network{address: both, gateways: routers("2001:db8::")}, ""}, // of all routers there
 		{network{address: both, gateways: routers("172.17.0.9")}, `-gateway "172.17.0.9": is the program's own address`},
 		{network{address: prefixes("10.0.0.1/24", "10.0.0.2/24"), gateways: routers("10.0.0.2")}, `-gateway "10.0.0.2": is the program's own address`},
 		{network{address: both, gateways: routers("2001:db8::9")}, `-gateway "2001:db8::9": is the program's own address`},
@@ -200,12 +208,40 @@ func TestMakeBridge(t *testing.T) {
 		}
 		// A user who does as told must get further.
 		b := bridge{name: "br0", address: prefixes(test.gateway)}
-		if err := b.serves([]netip.Prefix{address}); err != nil {
+		if _, err := b.serves([]netip.Prefix{address}); err != nil {
 			t.Errorf("the bridge of the hint for %s: %v", test.address, err)
 		}
 		if _, ok := b.gateway(address); !ok {
 			t.Errorf("the bridge of the hint for %s is no gateway", test.address)
 		}
+	}
+}
+
+// The hint for a bridge has an address for each family.
+func TestMakeBridgeOfBothFamilies(t *testing.T) {
+	const want = "ip link add br0 type bridge && ip address add 10.0.0.1/24 dev br0 && ip address add 2001:db8::1/64 dev br0 nodad && ip link set br0 up"
+	if got := makeBridge("br0", prefixes("10.0.0.9/32", "10.0.0.17/24", "2001:db8::17/64", "10.0.1.17/24")...); got != want {
+		t.Errorf("makeBridge:\n got %s\nwant %s", got, want)
+	}
+}
+
+// The same address twice is a mistake, whatever the prefix.
+func TestAddressTwice(t *testing.T) {
+	n := network{address: prefixes("10.0.0.1/24", "2001:db8::1/64", "10.0.0.1/16")}
+	if got, want := text(n.checkTwice()), `-network-address "10.0.0.1/16": is given twice`; got != want {
+		t.Errorf("checkTwice: %q, want %q", got, want)
+	}
+	n.address = prefixes("10.0.0.1/24", "10.0.0.2/24")
+	if err := n.checkTwice(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The kernel lists the last IPv6 address first, and the first IPv4 one.
+func TestKernelOrder(t *testing.T) {
+	got := inKernelOrder(prefixes("2001:db8::1/64", "10.0.0.1/24", "2001:db8::2/64", "10.0.0.2/24"))
+	if want := prefixes("10.0.0.1/24", "10.0.0.2/24", "2001:db8::2/64", "2001:db8::1/64"); !slices.Equal(got, want) {
+		t.Errorf("order %v, want %v", got, want)
 	}
 }
 

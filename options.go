@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -289,7 +290,12 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 	if err := o.checkAttachment(given); err != nil {
 		return err
 	}
-	return then(o.checkMTU(), o.checkGateways())
+	for _, check := range []func() error{o.checkTwice, o.checkMTU, o.checkGateways} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkMTU reports one that is too small for an address.
@@ -303,6 +309,18 @@ func (n *network) checkMTU() error {
 	return nil
 }
 
+// checkTwice reports an address that is there already.
+func (n *network) checkTwice() error {
+	seen := map[netip.Addr]bool{}
+	for _, a := range n.address {
+		if seen[a.Addr()] {
+			return fmt.Errorf("-network-address %s: is given twice", quoted(a.String()))
+		}
+		seen[a.Addr()] = true
+	}
+	return nil
+}
+
 // checkGateways reports a gateway that the program could not reach.
 func (n *network) checkGateways() error {
 	if n.noRoute && len(n.gateways) > 0 {
@@ -310,25 +328,34 @@ func (n *network) checkGateways() error {
 	}
 	seen := map[bool]bool{}
 	for _, g := range n.gateways {
-		within, broadcasts := false, false
+		single := false
 		for _, a := range n.address {
-			within = within || a.Contains(g)
-			broadcasts = broadcasts || g.Is4() && a.Bits() < 31 && g == broadcast(a)
+			single = single || a.IsSingleIP() && a.Addr().Is4() == g.Is4()
 			if a.Addr() == g {
 				return fmt.Errorf("-gateway %s: is the program's own address", quoted(g.String()))
 			}
+			if !a.Contains(g) {
+				continue
+			}
+			if err := checkHostPart(netip.PrefixFrom(g, a.Bits())); g.Is4() && err != nil {
+				return fmt.Errorf("-gateway %s: %w", quoted(g.String()), err)
+			}
 		}
 		switch {
-		case !within:
+		case !n.reaches(g) && !single:
 			return fmt.Errorf("-gateway %s: in no network of a -network-address", quoted(g.String()))
-		case broadcasts:
-			return fmt.Errorf("-gateway %s: is the broadcast address of a -network-address", quoted(g.String()))
 		case seen[g.Is4()]:
 			return fmt.Errorf("-gateway %s: a second one of its family", quoted(g.String()))
 		}
 		seen[g.Is4()] = true
 	}
 	return nil
+}
+
+// reaches tells whether a gateway is in a network of the program's. If not, it is told
+// that it is behind the interface.
+func (n *network) reaches(g netip.Addr) bool {
+	return slices.ContainsFunc(n.address, func(a netip.Prefix) bool { return a.Contains(g) })
 }
 
 // quoted is s for a message: quoted, and cut if it is very long.

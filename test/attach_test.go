@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // pair makes two connected interfaces in the tests' netns, the second one with an
@@ -185,6 +186,92 @@ func TestNetworkKindsRefused(t *testing.T) {
 	} {
 		contain(t, append(append([]string{"-chroot", root}, c.args...), "--", "probe", "exit", "0")...).wantError(t, 125, c.text)
 	}
+}
+
+// An interface on top of another can be no better than that, and what is missing is
+// told of.
+func TestMacvlanRefused(t *testing.T) {
+	leavesNothing(t)
+	root, parent := rootfs(t), pair(t, "10.5.0.1/24")
+	try := func(flags ...string) result {
+		return contain(t, append(append([]string{"-chroot", root}, flags...), "--", "probe", "exit", "7")...)
+	}
+	try("-network", "macvlan:"+parent, "-network-address", "10.5.0.7/24", "-network-mtu", "1501").
+		wantError(t, 125, "-network-mtu 1501: above that of pair-a, which is 1500")
+	link, err := netlink.LinkByName(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := netlink.ParseAddr("10.6.0.1/24")
+	if err := netlink.AddrAdd(link, addr); err != nil {
+		t.Fatal(err)
+	}
+	r := try("-network", "macvlan:"+parent, "-network-address", "10.5.0.7/24")
+	r.wantError(t, 125, "not in a network of pair-a (10.6.0.1/24)")
+	if strings.Contains(r.stderr, "bridge") {
+		t.Errorf("stderr %q", r.stderr)
+	}
+	if r := try("-network", "ipvlan:"+parent, "-network-address", "10.6.0.7/24"); r.code() != 7 {
+		r.wantError(t, 125, `-network "ipvlan:pair-a": this kernel has no ipvlan (CONFIG_IPVLAN)`)
+	}
+	other, err := netlink.LinkByName("pair-b")
+	if err == nil {
+		err = netlink.LinkSetDown(other)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	try("-network", "macvlan:"+parent, "-network-address", "10.6.0.7/24").wantError(t, 125, `-network "macvlan:pair-a": has no carrier`)
+}
+
+// A network namespace's name is not its path; the hint is that.
+func TestNetnsByItsName(t *testing.T) {
+	leavesNothing(t)
+	const dir = "/run/netns"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	if err := os.WriteFile(dir+"/blue", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := contain(t, "-chroot", rootfs(t), "-network", "netns:blue", "--", "probe", "exit", "0")
+	r.wantError(t, 125, `-network "netns:blue": no such file or directory`)
+	if !strings.Contains(r.stderr, "hint: -network netns:/run/netns/blue\n") {
+		t.Errorf("stderr %q", r.stderr)
+	}
+}
+
+// Files that would not be seen, or not both, are no places for the program's own.
+func TestOwnFilesWithoutAPlace(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, dir := range []string{"etc", "dev", "run"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"dev/resolv", "run/both"} {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	links := func(resolv string) {
+		for name, to := range map[string]string{"resolv.conf": resolv, "hosts": "../run/both"} {
+			os.Remove(filepath.Join(root, "etc", name))
+			if err := os.Symlink(to, filepath.Join(root, "etc", name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	args := []string{"-chroot", root, "-dns", "10.0.0.1", "-hosts", "db:10.0.0.5", "--", "probe", "exit", "0"}
+	links("/dev/resolv")
+	contain(t, args...).wantError(t, 125, `-dns: /etc/resolv.conf in the rootfs leads to "/dev/resolv", which is mounted over`)
+	links("/run/both")
+	contain(t, args...).wantError(t, 125, "-hosts: /etc/resolv.conf and /etc/hosts in the rootfs are one file")
 }
 
 // The program's own files are seen inside only, and not to be written.

@@ -41,7 +41,6 @@ func TestOneInterfaceWithTheAddress(t *testing.T) {
 		{[]string{"2001:db8:17::99/64"}, []string{"eth0 up", "eth0 up 2001:db8:17::99/64", "lo up", "lo up 127.0.0.1/8", "lo up ::1/128"}},
 		{[]string{"172.17.0.99/24", "2001:db8:17::99/64"}, []string{"eth0 up", "eth0 up 172.17.0.99/24", "eth0 up 2001:db8:17::99/64",
 			"lo up", "lo up 127.0.0.1/8", "lo up ::1/128"}},
-		{[]string{"172.17.0.99/24", "172.17.0.99/24"}, []string{"eth0 up", "eth0 up 172.17.0.99/24", "lo up", "lo up 127.0.0.1/8"}},
 		{nil, []string{"lo up", "lo up 127.0.0.1/8"}},
 		{[]string{"172.17.0.99/24", "172.17.0.100/24", "2001:db8:17::99/64"}, []string{"eth0 up", "eth0 up 172.17.0.100/24",
 			"eth0 up 172.17.0.99/24", "eth0 up 2001:db8:17::99/64", "lo up", "lo up 127.0.0.1/8", "lo up ::1/128"}},
@@ -152,17 +151,23 @@ func TestBridgeKeepsItsHardwareAddress(t *testing.T) {
 func TestBridgesThatCannotServe(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
+	bridge(t, "br-none", "172.19.0.1/24")
 	down := bridge(t, "br-down", "172.18.0.1/24")
 	if err := netlink.LinkSetDown(down); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ bridge, address, text, hint string }{
-		{"absent0", "172.17.0.99/24", `-bridge "absent0": no such interface`,
-			"hint: ip link add absent0 type bridge && ip address add 172.17.0.1/24 dev absent0 && ip link set absent0 up\n"},
+		{"absent0", "172.31.0.99/24", `-bridge "absent0": no such interface`,
+			"hint: ip link add absent0 type bridge && ip address add 172.31.0.1/24 dev absent0 && ip link set absent0 up\n"},
+		{"absent0", "172.17.0.99/24", `-bridge "absent0": no such interface`, "hint: -bridge docker0 is in 172.17.0.1/24\n"},
 		{"lo", "172.17.0.99/24", `-bridge "lo": not a bridge`, "hint: "},
 		{"br-down", "172.18.0.99/24", `-bridge "br-down": is down`, "hint: ip link set br-down up\n"},
 		{bridgeName, "10.9.9.9/24", `-network-address "10.9.9.9/24": not in a network of docker0 (172.17.0.1/24`, "hint: "},
 		{bridgeName, "172.17.0.1/24", `-network-address "172.17.0.1/24": is the address of docker0 itself`, ""},
+		{bridgeName, "172.17.0.255/16", `-network-address "172.17.0.255/16": is the broadcast address of 172.17.0.0/24, a network of docker0`, ""},
+		{"br-none", "172.17.0.99/24", `-network-address "172.17.0.99/24": not in a network of br-none (172.19.0.1/24)`, "hint: -bridge docker0 is in 172.17.0.1/24\n"},
+		{"br-none", "172.17.0.1/24", `-network-address "172.17.0.1/24": is an address of "docker0" of this host`, ""},
+		{"br-none", "10.9.9.9/24", `-network-address "10.9.9.9/24": not in a network of br-none`, "hint: choose an address in it, or add one"},
 		{bridgeName, "172.17.0.255/24", `-network-address "172.17.0.255/24": is the broadcast address`, ""},
 	} {
 		r := contain(t, "-chroot", root, "-bridge", c.bridge, "-network-address", c.address, "--", "probe", "exit", "0")
@@ -243,7 +248,7 @@ func TestNameMACAndMTU(t *testing.T) {
 	for _, c := range []struct{ name, mac, mtu string }{
 		{"net1", "0e:00:00:00:00:17", "1280"},
 		{"ctn-123456789.0", "02:63:00:00:00:01", "1500"},
-		{"...", "fe:63:00:00:00:01", "1499"}, // that of the host ends
+		{"...", "fe:63:00:00:00:02", "1499"},
 		{"é", "00:00:00:00:00:01", "68"},
 		{bridgeName, "0e:ff:ff:ff:ff:ff", "1500"},
 	} {
@@ -286,13 +291,18 @@ func TestBadNetworkFlags(t *testing.T) {
 		{"-gateway 172.17.0.1 -gateway 172.17.0.2", `-gateway "172.17.0.2": a second one of its family`},
 		{"-gateway 172.17.0.1 -gateway none", "-gateway none and another -gateway exclude each other"},
 		{"-gateway 172.17.0.1/24", `-gateway "172.17.0.1/24": not an address, or none`},
-		{"-gateway 172.17.0.255", `-gateway "172.17.0.255": is the broadcast address of a -network-address`},
+		{"-gateway 172.17.0.255", `-gateway "172.17.0.255": is the broadcast address of 172.17.0.0/24`},
 		{"-network-name lo", `-network-name "lo": is the loopback interface`},
 		{"-network-name eth%d", `-network-name "eth%d": not an interface name`},
 		{"-network-name 1234567890123456", "longer than the 15 characters"},
 		{"-network-mac 01:00:00:00:00:17", `-network-mac "01:00:00:00:00:17": is a multicast address`},
 		{"-network-mac 00:00:00:00:00:00", `-network-mac "00:00:00:00:00:00": is no address`},
 		{"-network-mac 0200.0000.0017", `-network-mac "0200.0000.0017": not a hardware address`},
+		{"-network-name all", `-network-name "all": not an interface name`},
+		{"-network-mac fe:63:00:00:00:01", `-network-mac "fe:63:00:00:00:01": is the hardware address of docker0, or of its ports`},
+		{"-network-address 172.17.0.99/16", `-network-address "172.17.0.99/16": is given twice`},
+		{"-network-mtu 1501", "-network-mtu 1501: above that of docker0, which is 1500"},
+		{"-network-mtu 0", `-network-mtu "0": too small, the least is 68`},
 		{"-network-mtu 67", `-network-mtu "67": too small, the least is 68`},
 		{"-network-mtu 65536", `-network-mtu "65536": too large, the most is 65535`},
 		{"-network-mtu 1k", `-network-mtu "1k": not a number of bytes`},
@@ -393,6 +403,74 @@ func TestNeighboursAreTold(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A program with a network of one address has a default route all the same, to a
+// gateway that is behind the interface.
+func TestGatewayOnTheLink(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	bridge(t, "br-bare")
+	ns := neighbour(t, "br-bare", "0e:00:00:00:00:01", "172.22.0.254/24", "2001:db8:22::fe/64", "10.77.0.1/32")
+	listens(t, ns, "10.77.0.1:7")
+	args := []string{"-chroot", root, "-bridge", "br-bare", "-network-address", "172.22.0.2/32", "-gateway", "172.22.0.254"}
+	contain(t, append(args, "--", "probe", "knock", "10.77.0.1", "7")...).want(t, 0, "connected, 0 again\n")
+	args = []string{"-chroot", root, "-bridge", "br-bare", "-network-address", "2001:db8:22::2/128", "-gateway", "2001:db8:22::fe"}
+	if got := strings.Join(defaultRoutes(t, args...), " "); got != "2001:db8:22::fe" {
+		t.Errorf("gateways %q", got)
+	}
+}
+
+// The first address of a family is the one that packets come from.
+func TestFirstAddressIsPreferred(t *testing.T) {
+	leavesNothing(t)
+	args := []string{"-chroot", rootfs(t)}
+	for _, a := range []string{"2001:db8:17::98/64", "172.17.0.98/24", "2001:db8:17::99/64", "172.17.0.99/24"} {
+		args = append(args, "-network-address", a)
+	}
+	r := contain(t, append(args, "--", "probe", "cat", "/proc/net/if_inet6")...)
+	if list := lines(r.stdout); r.code() != 0 || len(list) < 3 {
+		t.Fatalf("%d, %q, %q", r.code(), r.stdout, r.stderr)
+	}
+	r = contain(t, append(args, "--", "probe", "addrs")...)
+	var order []string
+	for line := range strings.Lines(r.stdout) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "eth0" {
+			order = append(order, f[2])
+		}
+	}
+	if got, want := strings.Join(order, " "), "172.17.0.98/24 172.17.0.99/24 2001:db8:17::98/64 2001:db8:17::99/64"; got != want {
+		t.Errorf("the kernel lists %q, want %q", got, want)
+	}
+}
+
+// Two programs on a bridge do not have one hardware address.
+func TestOneHardwareAddressForOneProgram(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	bridge(t, "br-two", "172.25.0.1/24")
+	run := func(bridge, address, mac string) result {
+		return contain(t, "-chroot", root, "-bridge", bridge, "-network-address", address, "-network-mac", mac, "--", "probe", "exit", "7")
+	}
+	const mac = "0e:00:00:00:00:17"
+	first := start(t, "-chroot", root, "-network-address", "172.17.0.99/24", "-network-mac", mac, "--", "probe", "wait")
+	first.waitLine(t, "ready")
+	run(bridgeName, "172.17.0.98/24", mac).wantError(t, 125, fmt.Sprintf(`-network-mac "%s": is in use by another contain, process %d`, mac, first.cmd.Process.Pid))
+	link, err := netlink.LinkByName(bridgeName) // has one by its port
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := link.Attrs().HardwareAddr.String()
+	run(bridgeName, "172.17.0.98/24", own).wantError(t, 125, fmt.Sprintf(`-network-mac "%s": is the hardware address of docker0`, own))
+	run("br-two", "172.25.0.98/24", mac).want(t, 7, "")
+	first.signal(t, syscall.SIGTERM)
+	first.wait(t)
+	run(bridgeName, "172.17.0.98/24", mac).want(t, 7, "")
+
+	start(t, "-chroot", root, "-network-address", "172.17.0.99/24", "--", "probe", "wait").waitLine(t, "ready")
+	id := strings.TrimPrefix(hostEnds(t)[0], "ctn")
+	derived := fmt.Sprintf("02:63:%s:%s:%s:%s", id[:2], id[2:4], id[4:6], id[6:])
+	run(bridgeName, "172.17.0.98/24", derived).wantError(t, 125, fmt.Sprintf(`-network-mac "%s": is in use by another contain`, derived))
 }
 
 // know has the kernel know the hardware address of a neighbour.
