@@ -61,7 +61,7 @@ type container struct {
 	usage     *os.File        // what says how much CPU time was used, if that is limited; else nil
 	usageUnit time.Duration   // of that
 	netns     *netns.NsHandle // of its interface; or nil
-	tcp       []*os.File      // count the connections in it
+	counters  []*os.File      // of that, see unplug.go
 	network   network
 	ids       idRange   // of its user namespace
 	disks     []ioLimit // resolved

@@ -283,7 +283,7 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	if err != nil {
 		return 0, fmt.Errorf("open the network namespace: %w", reason(err))
 	}
-	c.netns, c.tcp = &ns, countTCP(pid)
+	c.netns, c.counters = &ns, openCounters(pid)
 	if n.mtu == 0 {
 		n.mtu = b.mtu
 	}
@@ -402,25 +402,6 @@ func boundMulticast(index int) error {
 }
 
 func hostVethOf(id string) string { return "ctn" + id }
-
-// networkUse reads what has passed the program's interface, which lives as long as the
-// netns that contain holds. Nil: there is none.
-func (c *container) networkUse() *netUse {
-	if c.netns == nil {
-		return nil
-	}
-	h, err := netlink.NewHandleAt(*c.netns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil
-	}
-	defer h.Close()
-	link, err := h.LinkByName(c.network.name)
-	if err != nil || link.Attrs().Statistics == nil {
-		return nil
-	}
-	s := link.Attrs().Statistics
-	return &netUse{ReceivedBytes: s.RxBytes, SentBytes: s.TxBytes, ReceivedPackets: s.RxPackets, SentPackets: s.TxPackets}
-}
 
 // hostMAC is the hardware address of every host end. A bridge without an address
 // of its own takes the lowest of its ports' (br_stp_recalculate_bridge_id); were

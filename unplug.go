@@ -4,9 +4,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -31,7 +35,7 @@ func (c *container) unplug() {
 	}
 	h, link := c.plug()
 	remain := c.deliver()
-	closeAll(c.tcp)
+	closeAll(c.counters)
 	c.netns.Close()
 	if link == nil {
 		return
@@ -93,27 +97,65 @@ func netnsLives(id int) bool {
 	return err == nil
 }
 
-// countTCP opens what counts the TCP sockets of a process's netns. A netlink socket
-// would keep the netns for an RCU grace period after its end, 10 ms.
-func countTCP(pid int) (files []*os.File) {
-	for _, name := range []string{"sockstat", "sockstat6"} {
-		if f, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", pid, name)); err == nil {
-			files = append(files, f)
-		}
+// The files that openCounters opens.
+const (
+	traffic = iota
+	tcpSockets
+	tcpSockets6
+)
+
+// openCounters opens what counts in a process's netns. A netlink socket would keep the
+// netns for an RCU grace period after its end, 10 ms. One that is not there is nil.
+func openCounters(pid int) (files []*os.File) {
+	for _, name := range []string{traffic: "dev", tcpSockets: "sockstat", tcpSockets6: "sockstat6"} {
+		f, _ := os.Open(fmt.Sprintf("/proc/%d/net/%s", pid, name))
+		files = append(files, f)
 	}
 	return files
+}
+
+// count reads one of them.
+func (c *container) count(which int) (text string, err error) {
+	b := make([]byte, 1<<16)
+	n, err := c.counters[which].ReadAt(b, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return string(b[:n]), err
+}
+
+// networkUse reads what has passed the program's interface, which lives as long as the
+// netns that contain holds. Nil: there is none.
+func (c *container) networkUse() *netUse {
+	if c.netns == nil {
+		return nil
+	}
+	text, _ := c.count(traffic)
+	for line := range strings.Lines(text) {
+		name, counts, _ := strings.Cut(strings.TrimSpace(line), ":")
+		f := strings.Fields(counts)
+		if name != c.network.name || len(f) < 10 {
+			continue
+		}
+		var u netUse
+		for i, to := range map[int]*uint64{0: &u.ReceivedBytes, 1: &u.ReceivedPackets, 8: &u.SentBytes, 9: &u.SentPackets} {
+			*to, _ = strconv.ParseUint(f[i], 10, 64)
+		}
+		return &u
+	}
+	return nil
 }
 
 var tcpInUse = regexp.MustCompile(`(?m)^TCP6?: inuse ([0-9]+)`)
 
 // deliver ends the connections, and tells whether there were any.
 func (c *container) deliver() bool {
-	some := len(c.tcp) == 0
-	for _, f := range c.tcp {
-		var text [1024]byte
-		n, _ := f.ReadAt(text[:], 0)
-		count := tcpInUse.FindSubmatch(text[:n])
-		some = some || count == nil || string(count[1]) != "0"
+	four, err := c.count(tcpSockets)
+	six, _ := c.count(tcpSockets6)
+	counts := tcpInUse.FindAllStringSubmatch(four+six, -1)
+	some := err != nil || len(counts) == 0
+	for _, count := range counts {
+		some = some || count[1] != "0"
 	}
 	if !some {
 		return false
