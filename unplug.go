@@ -86,6 +86,7 @@ func (c *container) netnsIsHeld(id int) bool {
 
 // netnsLives tells whether there is a netns with that number, which contain's own has
 // given it. That asks for no lock, as a look for the interface does, which cleanup holds.
+// (Another netns may have got the number since: then the wait is in vain.)
 func netnsLives(id int) bool {
 	if id < 0 {
 		return false
