@@ -310,7 +310,12 @@ func FuzzAddress(f *testing.F) {
 		if !good || err != nil {
 			return
 		}
-		reached := want.Masked().Contains(gateway) && gateway != want.Addr() && place(netip.PrefixFrom(gateway, want.Bits())) != "broadcast"
+		at := place(netip.PrefixFrom(gateway, want.Bits()))
+		reached := want.Masked().Contains(gateway) && (at == "host" || gateway.Is6())
+		if want.IsSingleIP() { // it is on the link
+			reached = gateway.Is4() == want.Addr().Is4()
+		}
+		reached = reached && gateway != want.Addr()
 		err = (&network{address: []netip.Prefix{want}, gateways: []netip.Addr{gateway}}).checkGateways()
 		wantClean(t, err)
 		if reached != (err == nil) {
