@@ -449,7 +449,7 @@ func TestBadInputBridgeAccepted(t *testing.T) {
 		}
 		contain(t, run("172.30.0.1/24")...).refused(t, 125, `-network-address "172.30.0.1/24": is the address of `+printed+" itself")
 		contain(t, run("10.9.9.9/24")...).refused(t, 125, `-network-address "10.9.9.9/24": not in a network of `+printed+
-			" (172.30.0.1/24)\nhint: choose an address in it, or add one to the bridge: ip address add ADDRESS/24 dev '"+printed+"'")
+			" (172.30.0.1/24)\nhint: choose an address in it, or add one to the bridge: ip address add ADDRESS/PREFIX dev '"+printed+"'")
 		spanningTree(t, link)
 		p := start(t, run("172.30.0.98/24")...)
 		waitFor(t, "the message", func() bool { return strings.HasSuffix(p.stderr.String(), "\n") })
