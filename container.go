@@ -305,20 +305,15 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 		return nil, fmt.Errorf("setsockopt: %w", err)
 	}
 	files := []*os.File{os.NewFile(uintptr(ends[1]), "report of pid1")}
+	var doors doors
 	defer func() {
 		if err != nil {
-			closeAll(files)
+			closeAll(append(files, doors.files...))
 		}
 	}()
-	doors, err := openDoors(c.cgroup, c.task.direct || c.ids.wanted)
-	if err != nil {
+	if doors, err = openDoors(c.cgroup, c.task.direct || c.ids.wanted); err != nil {
 		return nil, fmt.Errorf("open the cgroup: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			closeAll(doors.files)
-		}
-	}()
 	c.task.doors = doors
 	encoded, err := c.task.encode()
 	if err != nil {
@@ -343,7 +338,7 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 	if err != nil {
 		return nil, err
 	}
-	files = append(append(files, own...), doors.files...)
+	files = slices.Concat(files, own, doors.files)
 	os.Args[0] = initName // libcontainer copies it to the init's argv[0]
 	return &libcontainer.Process{
 		Args:       []string{pid1Path},

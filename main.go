@@ -112,6 +112,7 @@ within the given limits, and end as it ended. Must be run as root.
                          its own; auto: if standard input is one
   -init=false            make program PID 1 of its PID namespace, such as a systemd;
                          else it is the child of a small init that reaps
+  -print-config          print what the program would get, as JSON, and run nothing
   -state-dir DIR         where running containers are recorded
                          (default /run/contain)
   -h, -version           print this text, or the version, and exit
@@ -164,6 +165,14 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 	if err = then(err, rec.open(opts.report)); err != nil {
 		return statusOf(err), err
 	}
+	if opts.print {
+		h, err := checkHost(opts)
+		if err == nil {
+			defer h.close()
+			err = printConfig(stdout, opts, h)
+		}
+		return statusOf(err), err
+	}
 	return runProgram(opts, &rec)
 }
 
@@ -203,7 +212,7 @@ func runProgram(opts options, rec *record) (st status, err error) {
 	}
 	defer claim.release()
 	defer question.close()
-	ids, err := opts.ids.claim(opts.stateDir)
+	ids, err := opts.claimIDs()
 	if err != nil {
 		return statusOf(err), err
 	}

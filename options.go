@@ -26,6 +26,7 @@ type options struct {
 	report   string   // where to: fd:N, or a file; "": nowhere
 	argv     []string // the program and its arguments
 	init     bool     // the program is not PID 1, a small init is
+	print    bool     // the configuration, and run nothing
 	version  bool
 }
 
@@ -56,6 +57,7 @@ func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 	fs.StringVar(&opts.tty, "tty", "auto", "")
 	fs.StringVar(&opts.report, "report", "", "")
 	fs.BoolVar(&opts.init, "init", true, "")
+	fs.BoolVar(&opts.print, "print-config", false, "")
 	fs.StringVar(&opts.calls.profile, "seccomp", "", "")
 	fs.BoolVar(&opts.calls.compat, "allow-32bit", false, "")
 	fs.BoolVar(&opts.newPrivs, "allow-new-privs", false, "")
@@ -269,7 +271,9 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 	case o.tty != "auto" && o.tty != "always" && o.tty != "never":
 		return fmt.Errorf("-tty %s: not auto, always or never", quoted(o.tty))
 	case o.ids.wanted && (o.attach.kind == netHost || o.attach.kind == netJoin):
-		return errors.New("-userns needs a network namespace of its own: not with -network host or netns:")
+		return errors.New("-userns needs a network namespace of its own: not with -network host or netns")
+	case o.print && o.report != "":
+		return errors.New("-print-config does not go with -report: nothing is run")
 	case o.strict && o.calls.profile == "none":
 		return errors.New("-network-strict does not go with -seccomp none: packet sockets would get round it")
 	case given["seccomp"] && o.calls.profile == "":

@@ -63,11 +63,16 @@ func (r *idRange) Set(s string) (err error) {
 // as claimsName does for addresses.
 const usersName = "users"
 
-// claim takes a range that no other contain has. The place is where systemd-nspawn(1)
+// claimIDs takes a range that no other contain has. The place is where systemd-nspawn(1)
 // takes its from, too, less the first half.
-func (r *idRange) claim(dir string) (*claim, error) {
+func (o *options) claimIDs() (*claim, error) {
+	r := &o.ids
 	if !r.wanted || r.count != 0 {
 		return nil, nil
+	}
+	dir, err := claimsDir(defaultStateDir, o.stateDir)
+	if err != nil {
+		return nil, err
 	}
 	c, err := openClaims(filepath.Join(dir, usersName))
 	if err != nil {

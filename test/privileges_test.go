@@ -3,9 +3,14 @@ package test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -154,4 +159,53 @@ func program32() []byte {
 	}
 	b.Write(code)
 	return b.Bytes()
+}
+
+// -print-config says what a run then gets, and runs nothing.
+func TestPrintConfig(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, args := range []string{"", "-cap-add SYS_NICE -cap-drop CHOWN -user 0:7 -hostname h -memory-limit 64M -seccomp none", "-user 1000 -unmask /proc/keys -allow-new-privs -network-address 172.17.0.9/24"} {
+		flags := append([]string{"-chroot", root}, strings.Fields(args)...)
+		r := contain(t, append(flags, "-print-config", "--", "probe", "exit", "9")...)
+		var got struct {
+			UID          int                                  `json:"uid"`
+			GID          int                                  `json:"gid"`
+			Capabilities []string                             `json:"capabilities"`
+			NewPrivs     bool                                 `json:"new_privileges"`
+			Seccomp      struct{ Instructions int }           `json:"seccomp"`
+			Mounts       []struct{ At, Type string }          `json:"mounts"`
+			Masked       []string                             `json:"masked_paths"`
+			Environment  []string                             `json:"environment"`
+			Limits       struct{ Memory *int64 }              `json:"limits"`
+			Network      struct{ Addresses, Routes []string } `json:"network"`
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.code() != 0 {
+			t.Fatalf("%s: %v, status %d, %q", args, err, r.code(), r.stderr)
+		}
+		run := contain(t, append(flags, "--", "probe", "cat", "/proc/self/status", "/proc/self/mountinfo")...)
+		if uid, gid := field(run.stdout, "Uid"), field(run.stdout, "Gid"); !strings.HasPrefix(uid, fmt.Sprint(got.UID, "\t")) || !strings.HasPrefix(gid, fmt.Sprint(got.GID, "\t")) {
+			t.Errorf("%s: %d:%d, but the run has %s and %s", args, got.UID, got.GID, uid, gid)
+		}
+		mask, err := strconv.ParseUint(field(run.stdout, "CapEff"), 16, 64)
+		if err != nil || bits.OnesCount64(mask) != len(got.Capabilities) {
+			t.Errorf("%s: %v, but the run has %x, %v", args, got.Capabilities, mask, err)
+		}
+		if off := field(run.stdout, "NoNewPrivs") == "0"; off != got.NewPrivs {
+			t.Errorf("%s: new privileges %v", args, got.NewPrivs)
+		}
+		if filtered := field(run.stdout, "Seccomp") == "2"; filtered != (got.Seccomp.Instructions > 0) {
+			t.Errorf("%s: a filter of %d instructions", args, got.Seccomp.Instructions)
+		}
+		for _, m := range got.Mounts {
+			if !strings.Contains(run.stdout, " "+m.At+" ") {
+				t.Errorf("%s: no mount on %s in the run", args, m.At)
+			}
+		}
+		if has := strings.Contains(run.stdout, " /proc/keys "); has != slices.Contains(got.Masked, "/proc/keys") {
+			t.Errorf("%s: /proc/keys masked: %v", args, has)
+		}
+	}
+	contain(t, "-chroot", root, "-print-config", "--", "nosuch").wantError(t, 127, `program "nosuch": not found`)
+	contain(t, "-chroot", root, "-print-config", "-report", "fd:1", "--", "probe").wantError(t, 125, "-print-config does not go with -report")
 }

@@ -76,7 +76,7 @@ func TestUserNamespace(t *testing.T) {
 	run("-userns=100000:65536", "--", "probe", "cat", "/proc/self/uid_map").want(t, 0, "         0     100000      65536\n")
 	for args, want := range map[string]string{
 		"-userns=0:1000": "0 is root on the host, too", "-userns=1000": "not HOSTID:COUNT, numbers", "-userns=1:4294967295": "the ids end at 4294967294",
-		"-userns -network host": "-userns needs a network namespace of its own: not with -network host or netns:",
+		"-userns -network host": "-userns needs a network namespace of its own: not with -network host or netns",
 	} {
 		run(append(strings.Fields(args), "--", "probe", "exit", "0")...).wantError(t, 125, want)
 	}
