@@ -36,12 +36,14 @@ func initCapabilities(program capSet) *configs.Capabilities {
 	return &configs.Capabilities{Bounding: names, Effective: names, Permitted: names}
 }
 
-// maskedPaths show nothing and readonlyPaths cannot be written: Docker's
-// defaults. Those that a kernel does not have are skipped by libcontainer.
+// maskedPaths show nothing and readonlyPaths cannot be written: Docker's defaults; and
+// what tells of the host's memory page by page, and what makes a block device of the
+// host's by being read. Those that a kernel does not have are skipped by libcontainer.
 var maskedPaths = []string{
 	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
 	"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
 	"/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+	"/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/sys/class/zram-control",
 }
 
 var readonlyPaths = []string{
