@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/big"
 	"net/netip"
 	"os"
@@ -1036,3 +1037,44 @@ func FuzzHome(f *testing.F) {
 }
 
 var passwdLine = regexp.MustCompile(`^(?s:[^:]*:[^:]*:0:[^:]*:[^:]*:(/[^:]*)(?::.*)?)$`)
+
+// Any profile is refused with one line, or becomes a filter that the kernel takes, which
+// answers what contain itself needs and refuses what it itself refuses.
+func FuzzSeccomp(f *testing.F) {
+	for _, s := range []string{`{`, `{}`, `null`, `[]`, `{"defaultAction":"SCMP_ACT_ALLOW"}`, `{"defaultAction":"SCMP_ACT_LOG","architectures":["SCMP_ARCH_X86"]}`,
+		`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["kill","kill","nosuch"],"action":"SCMP_ACT_KILL","args":[{"index":0,"value":18446744073709551615,"valueTwo":1,"op":"SCMP_CMP_MASKED_EQ"},{"index":5,"op":"SCMP_CMP_LT"}]}]}`,
+		`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"ptrace","action":"SCMP_ACT_ERRNO","errnoRet":0,"includes":{"caps":["CAP_SYS_PTRACE"],"arches":["amd64"],"minKernel":"4.8"}}]}`,
+		`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["execve"],"action":"SCMP_ACT_ALLOW"}]}`} {
+		f.Add(s)
+	}
+	file := filepath.Join(f.TempDir(), "profile")
+	f.Fuzz(func(t *testing.T, text string) {
+		direct, compat := len(text)%2 == 0, len(text)%3 == 0
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, err := filterOptions{profile: file, compat: compat}.syscallFilter(defaultCaps(), direct)
+		if wantClean(t, err); err != nil {
+			return
+		}
+		if again, _ := (filterOptions{profile: file, compat: compat}).syscallFilter(defaultCaps(), direct); !slices.Equal(code, again) {
+			t.Error("the same profile becomes another filter")
+		}
+		if len(code) > unix.BPF_MAXINSNS {
+			t.Fatalf("%d instructions", len(code))
+		}
+		numbers := nativePlatform.numbers()
+		for _, name := range neededCalls {
+			if got := judge(t, code, sysCall{number: numbers[name], arch: nativePlatform.audit}); got != unix.SECCOMP_RET_ALLOW {
+				t.Errorf("%s: %x", name, got)
+			}
+		}
+		for number := range uint32(500) { // every path has an end
+			judge(t, code, sysCall{number: number, arch: nativePlatform.audit, args: [6]uint64{1, 2, math.MaxUint64}})
+			judge(t, code, sysCall{number: number, arch: compatPlatform.audit, args: [6]uint64{16}})
+		}
+		if got := judge(t, code, sysCall{number: numbers["socket"], arch: nativePlatform.audit, args: [6]uint64{unix.AF_PACKET}}); got == unix.SECCOMP_RET_ALLOW {
+			t.Error("a packet socket is allowed")
+		}
+	})
+}

@@ -114,11 +114,16 @@ func (o filterOptions) syscallFilter(caps []string, direct bool) ([]unix.SockFil
 	native = slices.Concat(ownRefusals(nativePlatform, direct), native)
 	f := []unix.SockFilter{load(offArch), skipIfEqual(nativePlatform.audit, 1)}
 	if compat == nil {
-		return slices.Concat(f, []unix.SockFilter{answer(unix.SECCOMP_RET_KILL_PROCESS)}, native), nil
+		f = slices.Concat(f, []unix.SockFilter{answer(unix.SECCOMP_RET_KILL_PROCESS)}, native)
+	} else {
+		compat = slices.Concat(ownRefusals(compatPlatform, direct), compat)
+		f = slices.Concat(f, []unix.SockFilter{jumpFar(len(native))}, native,
+			[]unix.SockFilter{skipIfEqual(compatPlatform.audit, 1), answer(unix.SECCOMP_RET_KILL_PROCESS)}, compat)
 	}
-	compat = slices.Concat(ownRefusals(compatPlatform, direct), compat)
-	return slices.Concat(f, []unix.SockFilter{jumpFar(len(native))}, native,
-		[]unix.SockFilter{skipIfEqual(compatPlatform.audit, 1), answer(unix.SECCOMP_RET_KILL_PROCESS)}, compat), nil
+	if len(f) > unix.BPF_MAXINSNS {
+		return nil, fmt.Errorf("-seccomp %s: becomes %d instructions, the kernel takes %d", quoted(o.profile), len(f), unix.BPF_MAXINSNS)
+	}
+	return f, nil
 }
 
 // neededCalls are what pid1's child still does when it has taken the filter.

@@ -127,23 +127,34 @@ func judge(t testing.TB, f []unix.SockFilter, c sysCall) uint32 {
 	a := uint32(0)
 	for pc := 0; pc < len(f); pc++ {
 		in := f[pc]
-		test := map[uint16]bool{unix.BPF_JEQ: a == in.K, unix.BPF_JGT: a > in.K, unix.BPF_JGE: a >= in.K, unix.BPF_JSET: a&in.K != 0}
-		switch in.Code & 7 {
-		case unix.BPF_LD:
+		yes := false
+		switch in.Code & 0xf7 {
+		case unix.BPF_LD | unix.BPF_ABS:
 			a = binary.LittleEndian.Uint32(data.Bytes()[in.K:])
-		case unix.BPF_ALU:
-			a &= in.K
+			continue
 		case unix.BPF_RET:
 			return in.K
-		case unix.BPF_JMP:
-			switch yes, known := test[in.Code&0xf0]; {
-			case !known:
-				pc += int(in.K)
-			case yes:
-				pc += int(in.Jt)
-			default:
-				pc += int(in.Jf)
-			}
+		case unix.BPF_ALU | unix.BPF_AND:
+			a &= in.K
+			continue
+		case unix.BPF_JMP | unix.BPF_JA:
+			pc += int(in.K)
+			continue
+		case unix.BPF_JMP | unix.BPF_JEQ:
+			yes = a == in.K
+		case unix.BPF_JMP | unix.BPF_JGT:
+			yes = a > in.K
+		case unix.BPF_JMP | unix.BPF_JGE:
+			yes = a >= in.K
+		case unix.BPF_JMP | unix.BPF_JSET:
+			yes = a&in.K != 0
+		default:
+			t.Fatalf("instruction %d is %+v", pc, in)
+		}
+		if yes {
+			pc += int(in.Jt)
+		} else {
+			pc += int(in.Jf)
 		}
 	}
 	t.Fatalf("the filter ends without an answer to %+v", c)

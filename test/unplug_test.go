@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -44,7 +45,10 @@ func TestHostEndOfAHeldNetns(t *testing.T) {
 	for _, extra := range [][]string{{}, {"-report", "/dev/null"}} {
 		p := start(t, append(append([]string{"-chroot", root, "-network-address", "172.17.0.63/24"}, extra...), "--", "probe", "wait")...)
 		p.waitLine(t, "ready")
+		began := time.Now()
 		holdNetns(t)
+		// Of a shorter program it cannot be told soon (netnsSettles).
+		waitFor(t, "it to be no short program", func() bool { return time.Since(began) > 60*time.Millisecond })
 		p.signal(t, syscall.SIGTERM)
 		p.wait(t)
 		if names := hostEnds(t); len(names) > 0 {
