@@ -42,9 +42,9 @@ var defaultCapSet = capsOf(unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNE
 
 func defaultCaps() []string { return defaultCapSet.names() }
 
-// pid1CapSet is what pid1 needs to make a program: a cgroup namespace, a user, fewer
-// capabilities, and its terminal's owner.
-var pid1CapSet = capsOf(unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_KILL, unix.CAP_CHOWN)
+// pid1CapSet is what pid1 needs to make a program: a cgroup namespace, a user, and fewer
+// capabilities.
+var pid1CapSet = capsOf(unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_KILL)
 
 // names lists the set as libcontainer spells it.
 func (s capSet) names() (list []string) {

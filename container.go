@@ -125,9 +125,13 @@ func createContainer(opts options, h host) (*container, error) {
 
 // newTask returns what pid1 is to do, but for its cgroups.
 func newTask(opts options, h host) task {
+	fixed := []string{"PATH=" + searchPath, "HOME=" + h.home, "container=contain"}
+	if term, ok := os.LookupEnv("TERM"); ok && h.tty.replace != 0 {
+		fixed = append(fixed, "TERM="+term)
+	}
 	t := task{
 		argv:     opts.argv,
-		env:      opts.environment([]string{"PATH=" + searchPath, "HOME=" + h.home, "container=contain"}),
+		env:      opts.environment(fixed),
 		path:     opts.searchPath(),
 		caps:     h.caps,
 		user:     opts.user,
@@ -139,9 +143,6 @@ func newTask(opts options, h host) task {
 		cpus:     h.affinity,
 		tty:      h.tty.replace,
 		front:    h.tty.front,
-	}
-	if term, ok := os.LookupEnv("TERM"); ok && t.tty != 0 {
-		t.env = append(t.env, "TERM="+term)
 	}
 	return t
 }

@@ -36,7 +36,7 @@ func checkHost(opts options) (h host, err error) {
 		return h, err
 	}
 	if h.rootfs, err = openRootfs(opts.rootfs, opts.readOnly); err == nil && !opts.untrusted {
-		err = checkTrust(opts.rootfs)
+		err = checkTrust(opts.rootfs, h.rootfs.dir)
 	}
 	if err != nil {
 		return h, fmt.Errorf("-chroot %s: %w", quoted(opts.rootfs), err)

@@ -63,7 +63,7 @@ func newFlagSet(opts *options, text flagTexts) *flag.FlagSet {
 	fs.BoolVar(&opts.newPrivs, "allow-new-privs", false, "")
 	fs.BoolVar(&opts.untrusted, "allow-untrusted-root", false, "")
 	fs.BoolVar(&opts.readOnly, "read-only", false, "")
-	fs.Var(&opts.ids, "userns", "")
+	fs.Var(&opts.idsText, "userns", "")
 	fs.BoolVar(&opts.version, "version", false, "")
 	return fs
 }
@@ -224,6 +224,10 @@ func parseOptions(args []string) (options, error) {
 	if err := text.parse(&opts); err != nil {
 		return opts, err
 	}
+	var err error
+	if opts.ids, err = parseIDs(string(opts.idsText)); err != nil {
+		return opts, fmt.Errorf("-userns %s: %w", quoted(string(opts.idsText)), err)
+	}
 	return opts, opts.checkUsage(fs)
 }
 
@@ -282,6 +286,12 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return errors.New("-memory-soft-limit is above -memory-limit")
 	case len(o.argv) == 0:
 		return withHint(errors.New("no program given"), usageHint)
+	}
+	if err := o.ids.check(o.user); err != nil {
+		return err
+	}
+	if err := o.checkSysctls(); err != nil {
+		return err
 	}
 	if err := checkInterfaceName(o.bridge); err != nil {
 		return fmt.Errorf("-bridge %s: %w", quoted(o.bridge), err)

@@ -197,14 +197,12 @@ HERE static void await(uint32_t kind)
 
 /* become_user gives up being root, but keeps the capabilities that it is permitted
  * until the exec. */
-HERE static void become_user(const struct task *t, int tty)
+HERE static void become_user(const struct task *t)
 {
 	must(sys(__NR_setgroups, 0, 0, 0, 0), PID1_NOT_USER);
 	if (t->uid == 0 && t->gid == 0)
 		return;
 	await(PID1_UNLIMITED);
-	if (tty >= 0)
-		sys(__NR_fchown, tty, t->uid, -1, 0);
 	sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0);
 	must(sys(__NR_setresgid, t->gid, t->gid, t->gid, 0), PID1_NOT_USER);
 	must(sys(__NR_setresuid, t->uid, t->uid, t->uid, 0), PID1_NOT_USER);
@@ -228,7 +226,7 @@ HERE static void limit_power(const struct task *t, const char *workdir, int tty)
 {
 	uint64_t caps = t->uid ? 0 : t->caps;
 	bound(t->caps);
-	become_user(t, tty);
+	become_user(t);
 	if (tty >= 0)
 		sys(__NR_close, tty, 0, 0, 0);
 	must(set_caps(t->privs ? caps | 1ULL << CAP_SYS_ADMIN : caps), PID1_NOT_DROPPED);

@@ -26,7 +26,8 @@ type effective struct {
 	UID          uint32            `json:"uid"`
 	GID          uint32            `json:"gid"`
 	IDs          *idsConfig        `json:"user_namespace"`
-	Capabilities []string          `json:"capabilities"`
+	Capabilities []string          `json:"capabilities"` // effective
+	Bounding     []string          `json:"bounding_capabilities"`
 	NewPrivs     bool              `json:"new_privileges"`
 	Seccomp      seccompConfig     `json:"seccomp"`
 	Namespaces   []string          `json:"namespaces"` // new ones
@@ -76,7 +77,7 @@ func printConfig(w io.Writer, opts options, h host) error {
 	e := effective{
 		Schema: 1, Root: opts.rootfs, ReadOnly: opts.readOnly, Program: opts.argv, Environment: task.env, Workdir: "/",
 		Hostname: unlessZero(opts.hostname), Init: opts.init, UID: opts.user.uid, GID: opts.user.gid,
-		Capabilities: []string{}, NewPrivs: opts.newPrivs, Namespaces: []string{"cgroup"},
+		Capabilities: []string{}, Bounding: notNil(h.caps.names()), NewPrivs: opts.newPrivs, Namespaces: []string{"cgroup"},
 		Masked: notNil(config.MaskPaths), Readonly: notNil(config.ReadonlyPaths), Sysctl: config.Sysctl,
 	}
 	if opts.user.uid == 0 {
@@ -91,7 +92,7 @@ func printConfig(w io.Writer, opts options, h host) error {
 			e.IDs.Count = defaultIDs
 		}
 	}
-	e.Seccomp = seccompConfig{Profile: "docker", Instructions: len(h.filter), Compat: opts.calls.compat}
+	e.Seccomp = seccompConfig{Profile: "docker", Instructions: len(h.filter), Compat: opts.calls.compat || len(h.filter) == 0}
 	if opts.calls.profile != "" {
 		e.Seccomp.Profile = opts.calls.profile
 	}

@@ -24,6 +24,7 @@ type privileges struct {
 	readOnly        bool // the rootfs
 	untrusted       bool // DIR may be writable for others than root
 	user            programUser
+	idsText         idsText
 	ids             idRange // -userns
 	devices         []deviceOption
 	unmask          []string // of maskedPaths and readonlyPaths
@@ -130,6 +131,11 @@ func (h *host) readPrivileges(p privileges, direct bool) error {
 	if h.filter, err = p.calls.syscallFilter(h.caps.names(), direct); err != nil {
 		return err
 	}
+	for name := range p.sysctl {
+		if _, err := os.Stat("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); err != nil {
+			return fmt.Errorf("-sysctl %s: this kernel has no such parameter, or only of an interface that is made later", quoted(name))
+		}
+	}
 	for _, d := range p.devices {
 		node, err := d.find()
 		if err != nil {
@@ -174,6 +180,13 @@ func parseDevice(s string) (deviceOption, error) {
 	if !strings.HasPrefix(d.path, "/dev/") || path.Clean(d.path) != d.path {
 		return d, errors.New("not a path below /dev")
 	}
+	own := []string{"/dev/ptmx", "/dev/console", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/core"}
+	for _, node := range deviceNodes() {
+		own = append(own, node.Path)
+	}
+	if slices.Contains(own, d.path) {
+		return d, errors.New("is contain's own matter")
+	}
 	return d, nil
 }
 
@@ -217,6 +230,16 @@ func (p privileges) without(paths []string) []string {
 var ipcSysctls = []string{
 	"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni",
 	"kernel.shm_rmid_forced",
+}
+
+// checkSysctls reports parameters of a network namespace that is not the program's own.
+func (o *options) checkSysctls() error {
+	for name := range o.sysctl {
+		if strings.HasPrefix(name, "net.") && (o.attach.kind == netHost || o.attach.kind == netJoin) {
+			return fmt.Errorf("-sysctl %s: with -network %s it would be changed for others", quoted(name), o.attach.kind)
+		}
+	}
+	return nil
 }
 
 // addSysctl reads NAME=VALUE, of a parameter that belongs to the container alone.

@@ -89,9 +89,20 @@ var keepPID1 = []refusal{
 	{call: "setpriority", errno: unix.EPERM, mask: unix.PRIO_PGRP, equal: true},
 	{call: "setpriority", errno: unix.EPERM, mask: unix.PRIO_USER, equal: true},
 	{call: "ioprio_set", errno: unix.EPERM, arg: 1, mask: 1, equal: true},
+	{call: "ioprio_set", errno: unix.EPERM, mask: 2, equal: true}, // IOPRIO_WHO_PGRP
+	{call: "ioprio_set", errno: unix.EPERM, mask: 3, equal: true}, // IOPRIO_WHO_USER
 	{call: "prlimit64", errno: unix.EPERM, mask: 1, equal: true},
 	{call: "rt_sigqueueinfo", errno: unix.EPERM, mask: 1, equal: true},
 	{call: "rt_tgsigqueueinfo", errno: unix.EPERM, mask: 1, equal: true},
+}
+
+// keepNamespaces are refusals where the profile is the user's and CAP_SYS_ADMIN is not
+// given: in a user namespace everybody has it, can mount cgroup v1 and lift the limits.
+// clone3 passes its flags in memory; C libraries then use clone.
+var keepNamespaces = []refusal{
+	{call: "unshare", errno: unix.EPERM, mask: unix.CLONE_NEWUSER},
+	{call: "clone", errno: unix.EPERM, mask: unix.CLONE_NEWUSER},
+	{call: "clone3", errno: unix.ENOSYS},
 }
 
 // filterOptions are those of a run that its filter depends on.
@@ -111,12 +122,19 @@ func (o filterOptions) syscallFilter(caps []string, direct bool) ([]unix.SockFil
 	if err != nil {
 		return nil, err
 	}
-	native = slices.Concat(ownRefusals(nativePlatform, direct), native)
+	list := refusals
+	if !direct {
+		list = slices.Concat(list, keepPID1)
+	}
+	if o.profile != "" && !slices.Contains(caps, "CAP_SYS_ADMIN") {
+		list = slices.Concat(list, keepNamespaces)
+	}
+	native = slices.Concat(ownRefusals(nativePlatform, list), native)
 	f := []unix.SockFilter{load(offArch), skipIfEqual(nativePlatform.audit, 1)}
 	if compat == nil {
 		f = slices.Concat(f, []unix.SockFilter{answer(unix.SECCOMP_RET_KILL_PROCESS)}, native)
 	} else {
-		compat = slices.Concat(ownRefusals(compatPlatform, direct), compat)
+		compat = slices.Concat(ownRefusals(compatPlatform, list), compat)
 		f = slices.Concat(f, []unix.SockFilter{jumpFar(len(native))}, native,
 			[]unix.SockFilter{skipIfEqual(compatPlatform.audit, 1), answer(unix.SECCOMP_RET_KILL_PROCESS)}, compat)
 	}
@@ -182,8 +200,11 @@ func (o filterOptions) readProfile(caps []string) (*specs.LinuxSeccomp, error) {
 	failed := func(err error) (*specs.LinuxSeccomp, error) {
 		return nil, fmt.Errorf("-seccomp %s: %w", quoted(o.profile), err)
 	}
-	f, err := os.Open(o.profile)
-	if err != nil {
+	// Not waiting for somebody to write to a FIFO.
+	f, err := os.OpenFile(o.profile, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENOENT) && o.profile == "unconfined" {
+		return nil, withHint(fmt.Errorf("-seccomp %s: %w", quoted(o.profile), unix.ENOENT), "-seccomp none is without a filter")
+	} else if err != nil {
 		return failed(reason(err))
 	}
 	defer f.Close()
@@ -313,8 +334,8 @@ func encodeFilter(f []unix.SockFilter) []byte {
 	return b.Bytes()
 }
 
-// ownRefusals refuses, or falls through.
-func ownRefusals(p platform, direct bool) (f []unix.SockFilter) {
+// ownRefusals refuses what is in the list, and more, or falls through.
+func ownRefusals(p platform, list []refusal) (f []unix.SockFilter) {
 	numbers := ownNumbers
 	if p != nativePlatform {
 		numbers = p.numbers()
@@ -323,10 +344,6 @@ func ownRefusals(p platform, direct bool) (f []unix.SockFilter) {
 		f = append(f, load(offNumber), skipIfEqual(math.MaxUint32, 2),
 			jump(unix.BPF_JGE, x32, 0, 1), answer(unix.SECCOMP_RET_KILL_PROCESS))
 	}
-	list := refusals
-	if !direct {
-		list = slices.Concat(refusals, keepPID1)
-	}
 	for _, r := range list {
 		if n, ok := numbers[r.call]; ok {
 			f = append(f, r.code(n)...)
@@ -334,7 +351,9 @@ func ownRefusals(p platform, direct bool) (f []unix.SockFilter) {
 	}
 	f = append(f, keepCoreLimit(numbers["prlimit64"])...)
 	f = append(f, noTracedExit(numbers["ptrace"])...)
+	f = append(f, noSignalInfo(numbers["pidfd_send_signal"])...)
 	f = append(f, noUserSock(numbers["socket"])...)
+	f = append(f, unixPairs(numbers["socketpair"])...)
 	return append(f, knownSockets(numbers["socket"])...)
 }
 
@@ -344,6 +363,8 @@ var ownNumbers = map[string]uint32{
 	"sched_setaffinity": unix.SYS_SCHED_SETAFFINITY, "sched_setscheduler": unix.SYS_SCHED_SETSCHEDULER,
 	"sched_setparam": unix.SYS_SCHED_SETPARAM, "sched_setattr": unix.SYS_SCHED_SETATTR,
 	"setpriority": unix.SYS_SETPRIORITY, "ioprio_set": unix.SYS_IOPRIO_SET,
+	"unshare": unix.SYS_UNSHARE, "clone": unix.SYS_CLONE, "clone3": unix.SYS_CLONE3,
+	"pidfd_send_signal": unix.SYS_PIDFD_SEND_SIGNAL, "socketpair": unix.SYS_SOCKETPAIR,
 	"rt_sigqueueinfo": unix.SYS_RT_SIGQUEUEINFO, "rt_tgsigqueueinfo": unix.SYS_RT_TGSIGQUEUEINFO,
 }
 
@@ -372,6 +393,27 @@ func noTracedExit(number uint32) []unix.SockFilter {
 		jump(unix.BPF_JEQ, oldSetOptions, 0, 3),
 		load(offArg + 24), jump(unix.BPF_JSET, unix.PTRACE_O_TRACEEXIT, 0, 1),
 		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)),
+	}
+}
+
+// noSignalInfo refuses to send a signal with a value by a pidfd: pid1 would take it for
+// contain's.
+func noSignalInfo(number uint32) []unix.SockFilter {
+	return []unix.SockFilter{
+		load(offNumber), jump(unix.BPF_JEQ, number, 0, 5),
+		load(offArg + 16), jump(unix.BPF_JEQ, 0, 0, 2),
+		load(offArg + 20), jump(unix.BPF_JEQ, 0, 1, 0),
+		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)),
+	}
+}
+
+// unixPairs refuses pairs of sockets that are not UNIX ones: of other families the
+// kernel makes one before it finds that it cannot, and loads their modules.
+func unixPairs(number uint32) []unix.SockFilter {
+	return []unix.SockFilter{
+		load(offNumber), jump(unix.BPF_JEQ, number, 0, 3),
+		load(offArg), skipIfEqual(unix.AF_UNIX, 1),
+		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)),
 	}
 }
 

@@ -17,10 +17,11 @@ import (
 
 // checkTrust walks to dir as the kernel does, and reports a directory or symbolic link
 // on the way, or dir itself, that others than root can change. A sticky directory such
-// as /tmp is good for entries that root owns.
-func checkTrust(dir string) error {
+// as /tmp is good for entries that root owns. Opened is what was opened by that name,
+// before; nil is anything.
+func checkTrust(dir string, opened *os.File) error {
 	if !filepath.IsAbs(dir) {
-		if err := checkTrust(workingDirectory()); err != nil {
+		if err := checkTrust(workingDirectory(), nil); err != nil {
 			return err
 		}
 	}
@@ -57,7 +58,22 @@ func checkTrust(dir string) error {
 			}
 		}
 	}
-	return trusted(at, nil)
+	return then(trusted(at, nil), sameDirectory(at, opened))
+}
+
+// sameDirectory reports that the walk has led elsewhere than the kernel's before.
+func sameDirectory(at int, opened *os.File) error {
+	if opened == nil {
+		return nil
+	}
+	var here, there unix.Stat_t
+	if err := then(unix.Fstat(at, &here), unix.Fstat(int(opened.Fd()), &there)); err != nil {
+		return err
+	}
+	if here.Dev != there.Dev || here.Ino != there.Ino {
+		return errors.New("was exchanged while it was looked at")
+	}
+	return nil
 }
 
 // split returns the names in a path.
@@ -106,8 +122,8 @@ func trusted(dir int, entry *unix.Stat_t) error {
 	case entry != nil && st.Mode&unix.S_ISVTX != 0 && entry.Uid == 0:
 	case st.Mode&0o002 != 0:
 		who = "everybody"
-	case st.Mode&0o020 != 0 && st.Gid != 0:
-		who = fmt.Sprintf("group %d", st.Gid)
+	case st.Mode&0o020 != 0: // or somebody whom an ACL names, acl(5)
+		who = fmt.Sprintf("group %d, or by an ACL", st.Gid)
 	}
 	if who == "" {
 		return nil

@@ -54,20 +54,28 @@ func TestCheckTrust(t *testing.T) {
 	}
 	t.Chdir(filepath.Join(base, "owned/root"))
 	for dir, want := range map[string]string{
-		"good/root": "", "good//root/": "", "good/./root/../root": "", "toGood": "", "toGoodAbsolute": "", "rootgroup/root": "",
+		"good/root": "", "good//root/": "", "good/./root/../root": "", "toGood": "", "toGoodAbsolute": "", "rootgroup/root": `"BASE/rootgroup" can be changed by group 0, or by an ACL`,
 		"sticky/root": "", "sticky/rootlink": "", "good/../theirs/../good/root": `"BASE/theirs" can be changed by user 7, who owns it`,
-		"group/root": `"BASE/group" can be changed by group 7`, "owned/root": `"BASE/owned" can be changed by user 7, who owns it`,
+		"group/root": `"BASE/group" can be changed by group 7, or by an ACL`, "owned/root": `"BASE/owned" can be changed by user 7, who owns it`,
 		"theirs": `"BASE/theirs" can be changed by user 7, who owns it`, "sticky": `"BASE/sticky" can be changed by everybody`,
 		"owned/link": `"BASE/owned" can be changed by user 7, who owns it`, "loop": "too many levels of symbolic links",
 		"sticky/theirlink": `"BASE/sticky" can be changed by everybody`, "sticky/theirs": `"BASE/sticky" can be changed by everybody`,
 		"missing": "no such file or directory",
 	} {
-		got := strings.ReplaceAll(text(checkTrust(filepath.Join(base)+"/"+dir)), base, "BASE")
+		got := strings.ReplaceAll(text(checkTrust(filepath.Join(base)+"/"+dir, nil)), base, "BASE")
 		if got != want {
 			t.Errorf("%s: %s, want %s", dir, got, want)
 		}
 	}
-	if got := strings.ReplaceAll(text(checkTrust(".")), base, "BASE"); got != `"BASE/owned" can be changed by user 7, who owns it` {
+	if got := strings.ReplaceAll(text(checkTrust(".", nil)), base, "BASE"); got != `"BASE/owned" can be changed by user 7, who owns it` {
 		t.Errorf("the working directory: %s", got)
+	}
+	other, err := os.Open(filepath.Join(base, "rootgroup/root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if got := text(checkTrust(filepath.Join(base, "good/root"), other)); got != "was exchanged while it was looked at" {
+		t.Errorf("another was opened: %s", got)
 	}
 }

@@ -131,6 +131,9 @@ func (c *container) openTerminal(p ttyPlan) error {
 	if err == nil {
 		err = t.openPty(pid)
 	}
+	if owner := int(c.ids.first + c.task.user.uid); err == nil && owner != 0 {
+		err = t.slave.Chown(owner, -1)
+	}
 	if err == nil && p.caller {
 		err = t.openCaller(p)
 	}

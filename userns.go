@@ -29,19 +29,23 @@ type idRange struct {
 // 16 bits, with nobody (65534).
 const defaultIDs = 1 << 16
 
-// String and Set make it a flag; IsBoolFlag one that needs no value.
-func (r *idRange) String() string   { return "" }
-func (r *idRange) IsBoolFlag() bool { return true }
+// idsText is a flag's value that may be missing, and is parsed later.
+type idsText string
 
-// Set reads true, false or HOSTID:COUNT.
-func (r *idRange) Set(s string) (err error) {
-	*r = idRange{wanted: true}
+func (t *idsText) String() string   { return string(*t) }
+func (t *idsText) IsBoolFlag() bool { return true }
+func (t *idsText) Set(s string) error {
+	*t = idsText(s)
+	return nil
+}
+
+// parseIDs reads true, false or HOSTID:COUNT.
+func parseIDs(s string) (r idRange, err error) {
 	switch s {
 	case "true":
-		return nil
-	case "false":
-		r.wanted = false
-		return nil
+		return idRange{wanted: true}, nil
+	case "", "false":
+		return idRange{}, nil
 	}
 	first, count, _ := strings.Cut(s, ":")
 	a, err1 := strconv.ParseUint(first, 10, 32)
@@ -49,15 +53,31 @@ func (r *idRange) Set(s string) (err error) {
 	const most = 1<<32 - 2 // 4294967295 is no id, setresuid(2)
 	switch {
 	case err1 != nil || err2 != nil || !isDigits(first) || !isDigits(count):
-		return errors.New("not HOSTID:COUNT, numbers")
+		return r, errors.New("not HOSTID:COUNT, numbers")
 	case a == 0:
-		return errors.New("0 is root on the host, too")
-	case n == 0 || a+n-1 > most:
-		return fmt.Errorf("the ids end at %d", uint64(most))
+		return r, errors.New("0 is root on the host, too")
+	case n <= ttyGroup:
+		return r, fmt.Errorf("too few ids: the terminals' group is %d", ttyGroup)
+	case a+n-1 > most:
+		return r, fmt.Errorf("the ids end at %d", uint64(most))
 	}
-	r.first, r.count = uint32(a), uint32(n)
+	return idRange{wanted: true, first: uint32(a), count: uint32(n)}, nil
+}
+
+// check reports a user that has no id in the range.
+func (r idRange) check(u programUser) error {
+	count := r.count
+	if count == 0 {
+		count = defaultIDs
+	}
+	if r.wanted && max(u.uid, u.gid) >= count {
+		return fmt.Errorf("-user %d:%d: not among the %d ids of -userns", u.uid, u.gid, count)
+	}
 	return nil
 }
+
+// ttyGroup owns the terminals in /dev/pts.
+const ttyGroup = 5
 
 // usersName is a file in the state directory whose locks say which ranges are in use,
 // as claimsName does for addresses.

@@ -22,6 +22,7 @@ func mappable(t *testing.T) string {
 	r.wantError(t, 125, "-userns: the file system of DIR, or one mounted in it, cannot be mounted with other ids on this kernel")
 	image := filepath.Join(t.TempDir(), "image")
 	dir := t.TempDir()
+	_ = exec.Command("modprobe", "loop").Run() // it may be built in
 	for _, command := range []string{"truncate -s 32M " + image, "mkfs.ext4 -q " + image, "mount -o loop " + image + " " + dir} {
 		words := strings.Fields(command)
 		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
@@ -75,7 +76,8 @@ func TestUserNamespace(t *testing.T) {
 	}
 	run("-userns=100000:65536", "--", "probe", "cat", "/proc/self/uid_map").want(t, 0, "         0     100000      65536\n")
 	for args, want := range map[string]string{
-		"-userns=0:1000": "0 is root on the host, too", "-userns=1000": "not HOSTID:COUNT, numbers", "-userns=1:4294967295": "the ids end at 4294967294",
+		"-userns=0:1000": "0 is root on the host, too", "-userns=1000": "not HOSTID:COUNT, numbers", "-userns=1:4294967295": "the ids end at 4294967294", "-userns=1:5": `-userns "1:5": too few ids`, "-userns=abc": `-userns "abc": not HOSTID:COUNT`,
+		"-userns -user 65536":   "-user 65536:65536: not among the 65536 ids of -userns",
 		"-userns -network host": "-userns needs a network namespace of its own: not with -network host or netns",
 	} {
 		run(append(strings.Fields(args), "--", "probe", "exit", "0")...).wantError(t, 125, want)
