@@ -32,7 +32,7 @@ V1      ?=
 RUN     ?= .
 SKIP    ?= ^$$
 
-.PHONY: build probe audit demo test unit integration test-vm test-arm64 lint install clean deps
+.PHONY: build probe audit mutations demo test unit integration test-vm test-arm64 lint install clean deps
 
 build: deps
 	$(GOBUILD) -o $(CONTAIN) .
@@ -43,6 +43,7 @@ deps:
 probe: deps
 	@mkdir -p $(BUILD)
 	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/probe test/probe/probe.c
+	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/escape test/escape/escape.c
 	test/probe/audit-build $(CC) $(BUILD)/audit
 	$(patsubst main.version=%,main.minMemoryPages=1,$(patsubst main.commit=%,main.panicOn=SIGUSR2,$(GOBUILD))) -o $(BUILD)/contain-altered .
 
@@ -58,7 +59,7 @@ unit: deps
 # Every promise on the real binary, as root, in namespaces of the tests' own.
 integration: build probe
 	@test/deps taskset setpriv mke2fs busybox
-	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" \
+	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
 	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test
 
@@ -68,10 +69,14 @@ audit: build probe
 	@test/deps libseccomp
 	GOBIN="$(CURDIR)/$(BUILD)" go install -tags seccomp github.com/opencontainers/runc@$$(go list -m -f '{{.Version}}' github.com/opencontainers/runc)
 	$(SUDO) test/audit/docker.sh "$(CURDIR)/$(BUILD)/runc" "$(CURDIR)/$(BUILD)/audit" >$(BUILD)/audit.docker
-	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" \
+	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
 	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_AUDIT_DOCKER="$(CURDIR)/$(BUILD)/audit.docker" \
 	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestAudit$$' ./test
 	cut -f 5 test/audit/table.tsv | sort | uniq -c
+
+# Whether the tests notice when contain is weakened: some five minutes, as root.
+mutations: build probe
+	$(SUDO) test/escape/mutations.sh "$(CURDIR)/$(BUILD)" $(MUTATIONS)
 
 # The same tests in a virtual machine, else with pure cgroup v2, see test/vm/run.
 # What waits there may take longer: starting programs is 50 times slower. Of many
@@ -80,7 +85,7 @@ test-vm: build probe
 	go test -c -o $(BUILD)/integration.test ./test
 	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 1500 -m 2048 \
 	-e CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
-	-e CONTAIN="$(CURDIR)/contain" -e PROBE="$(CURDIR)/$(BUILD)/probe" -e AUDIT="$(CURDIR)/$(BUILD)/audit" \
+	-e CONTAIN="$(CURDIR)/contain" -e PROBE="$(CURDIR)/$(BUILD)/probe" -e AUDIT="$(CURDIR)/$(BUILD)/audit" -e ESCAPE="$(CURDIR)/$(BUILD)/escape" \
 	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.run '$(RUN)' -test.skip '$(SKIP)'
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation. QEMU 7.2
@@ -101,7 +106,7 @@ lint: deps
 	go mod tidy -diff
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	shellcheck .ci/run test/deps test/demo test/vm/build test/vm/deps test/vm/guest-init test/vm/guest-main test/vm/run \
-	test/probe/audit-build test/audit/docker.sh test/audit/nodes
+	test/probe/audit-build test/escape/mutations.sh test/audit/docker.sh test/audit/nodes
 	mandoc -Tlint -W warning contain.8
 
 install: build

@@ -162,6 +162,9 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 		_, err = fmt.Fprintln(stdout, versionText())
 		return statusOf(err), err
 	}
+	if os.Getuid() != os.Geteuid() { // all that follows would be done for anybody
+		return failed, errors.New("must not be set-user-ID: only root may run it")
+	}
 	if err = then(err, rec.open(opts.report)); err != nil {
 		return statusOf(err), err
 	}

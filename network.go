@@ -362,6 +362,8 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 	if err := netlink.LinkAdd(link); err != nil {
 		return 0, fmt.Errorf("make veth %s: %w", hostVeth, err)
 	}
+	// The host gets no address there, and heeds no router. Docker does the same.
+	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+hostVeth+"/disable_ipv6", []byte("1"), 0) // none: no IPv6
 	err := netlink.LinkSetMasterByIndex(link, b.index)
 	if errors.Is(err, unix.EXFULL) {
 		err = errors.New("it has no free port (1023 are the most)")

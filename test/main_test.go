@@ -32,7 +32,7 @@ import (
 
 // Paths of the binaries under test, set by TestMain. The altered contain takes any
 // memory limit, and panics at a SIGUSR2.
-var containPath, alteredPath, probePath, auditPath string
+var containPath, alteredPath, probePath, auditPath, escapePath string
 
 // patience is how long a condition may take to come true.
 var patience = func() time.Duration {
@@ -192,6 +192,7 @@ func prepare() error {
 		{&alteredPath, "CONTAIN_ALTERED", []string{"go", "build", "-ldflags", "-X main.minMemoryPages=1 -X main.panicOn=SIGUSR2", "-o", dir + "/contain_altered", ".."}},
 		{&probePath, "PROBE", []string{"gcc", "-O2", "-static", "-o", dir + "/probe", "probe/probe.c"}},
 		{&auditPath, "AUDIT", []string{"probe/audit-build", "gcc", dir + "/audit"}},
+		{&escapePath, "ESCAPE", []string{"gcc", "-O2", "-static", "-o", dir + "/escape", "escape/escape.c"}},
 	} {
 		if *b.path = os.Getenv(b.env); *b.path != "" {
 			continue
@@ -476,7 +477,7 @@ func hostState(t *testing.T) (state []string) {
 		t.Fatal(err)
 	}
 	for _, exe := range exes {
-		if target, err := os.Readlink(exe); err == nil && target == "/bin/probe" && contained(exe) {
+		if target, err := os.Readlink(exe); err == nil && (target == "/bin/probe" || target == "/bin/escape") && contained(exe) {
 			state = append(state, "process "+exe)
 		}
 	}
@@ -557,7 +558,7 @@ func programs(t *testing.T) (pids []int) {
 		members, _ := cgroups.GetPids(dir)
 		for _, pid := range members {
 			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-			if err == nil && exe == "/bin/probe" && !slices.Contains(pids, pid) {
+			if err == nil && (exe == "/bin/probe" || exe == "/bin/escape") && !slices.Contains(pids, pid) {
 				pids = append(pids, pid)
 			}
 		}
