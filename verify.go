@@ -154,7 +154,8 @@ func wantedMounts(config *configs.Config) (list []wantedMount) {
 	}
 	for _, path := range config.ReadonlyPaths {
 		if _, err := os.Lstat(path); err == nil {
-			list = append(list, wantedMount{at: path, options: []string{"ro"}})
+			// Not of another directory that was called /proc when libcontainer looked.
+			list = append(list, wantedMount{at: path, fs: "proc", root: strings.TrimPrefix(path, "/proc"), options: []string{"ro"}})
 		}
 	}
 	null := "tmpfs" // /dev, where the program's own is
@@ -196,6 +197,8 @@ func (c *container) verifyMounts(proc string) error {
 		switch {
 		case m == nil || m.Mountpoint != w.at, w.fs != "" && m.FSType != w.fs, w.root != "" && m.Root != w.root:
 			return fmt.Errorf("%s is not mounted over as it should be", w.at)
+		case w.fs == "proc" && m.Minor != table.at("/proc").Minor:
+			return fmt.Errorf("%s is of another procfs", w.at)
 		}
 		options := strings.Split(m.Options, ",")
 		for _, o := range w.options {

@@ -71,7 +71,11 @@ func tableOf(mounts []wantedMount) string {
 		if m.fs != "" {
 			fs = m.fs
 		}
-		text += fmt.Sprintf("%d %d 0:%d %s %s %s - %s none rw\n", 20+i, parent, 40+i, root, m.at, options, fs)
+		device := 40 + i
+		if fs == "proc" {
+			device = 40
+		}
+		text += fmt.Sprintf("%d %d 0:%d %s %s %s - %s none rw\n", 20+i, parent, device, root, m.at, options, fs)
 	}
 	return text
 }
@@ -95,6 +99,9 @@ func TestVerify(t *testing.T) {
 		{"cgroup", "/x/contain-0a1b2c3d", "/", "its cgroup is 0::/\n"},
 		{"mountinfo", " /proc ", " /other ", "/proc is not mounted over as it should be"},
 		{"mountinfo", " /proc/sys relatime,ro", " /proc/sys relatime,rw", "/proc/sys is not mounted ro"},
+		{"mountinfo", " /sys /proc/sys relatime,ro - proc", " /home/b/sys /proc/sys relatime,ro - ext4", "/proc/sys is not mounted over as it should be"},
+		{"mountinfo", " /sys /proc/sys relatime,ro - proc", " / /proc/sys relatime,ro - proc", "/proc/sys is not mounted over as it should be"},
+		{"mountinfo", "0:40 /sys /proc/sys", "0:41 /sys /proc/sys", "/proc/sys is of another procfs"},
 		{"mountinfo", " /proc/keys ", " /proc/other ", "/proc/keys is not mounted over as it should be"},
 		{"mountinfo", " /null /proc/keys ", " /zero /proc/keys ", "/proc/keys is not mounted over as it should be"},
 		{"mountinfo", "- sysfs", "- tmpfs", "/sys is not mounted over as it should be"},
