@@ -87,8 +87,8 @@ within the given limits, and end as it ended. Must be run as root.
                          servers' messages, VLAN tags, or packets to loopback
   -check-address=false   do not ask the segment whether somebody has the address
   -user UID[:GID]        whom it runs as, by number (default 0:0)
-  -userns[=HOSTID:COUNT] root in it is nobody on the host: its ids are a free range of
-                         the host's, or this one; DIR keeps its owners
+  -userns[=HOSTID:COUNT] its processes are nobody's on the host: their ids are a free
+                         range of the host's, or this one; DIR keeps its owners
   -cap-add, -cap-drop NAME
                          capability such as NET_ADMIN, or ALL; may be repeated
   -read-only             nothing in DIR can be written to

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -215,6 +216,7 @@ func TestStrictFilterAtInterface(t *testing.T) {
 	}
 	frame4, frame6 := ip4(ownMAC, own4, "06", 5, "0000", "12340050"), ip6(ownMAC, own6, "06", "12340050")
 	last := ip4(ownMAC, own4, "06", 5, "0000", "12340051")
+	awaitPath(t, program, host4, last)
 	for name, frame := range map[string]string{
 		"VLAN tag":                 frame4[:24] + "81000001" + frame4[24:],
 		"VLAN tag, priority only":  frame4[:24] + "81000000" + frame4[24:],
@@ -247,6 +249,26 @@ func TestStrictFilterAtInterface(t *testing.T) {
 			t.Errorf("%s: passes, as %x (%v)", name, buf[:max(n, 0)], err)
 		}
 	}
+}
+
+// awaitPath waits until frames arrive: until the kernel has noticed the carrier they are
+// dropped.
+func awaitPath(t *testing.T, from, to int, frame string) {
+	t.Helper()
+	data, _ := hex.DecodeString(frame)
+	buf := make([]byte, 100)
+	for range 10000 {
+		if _, err := unix.Write(from, data); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := unix.Recvfrom(to, buf, unix.MSG_DONTWAIT); err == nil {
+			for ; err == nil; _, _, err = unix.Recvfrom(to, buf, unix.MSG_DONTWAIT) {
+			}
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("no frame arrives")
 }
 
 // packetSocket brings an interface up and binds a packet socket to it.
