@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -400,5 +401,35 @@ func TestConfigIsPure(t *testing.T) {
 	*first.Cgroups.PidsLimit = 0
 	if second := newConfig("0a1b2c3d", opts, h); *second.Umask != 0o027 || *second.Cgroups.PidsLimit != 4096 {
 		t.Error("a configuration shares values with another")
+	}
+}
+
+// -print-config shows what was asked for, each list as one.
+func TestPrintConfig(t *testing.T) {
+	opts := defaults(func(o *options) {
+		o.readOnly, o.workdir, o.user, o.ids, o.calls.profile = true, "/w", programUser{5, 7}, idRange{wanted: true}, "none"
+		o.attach.kind = netHost
+	})
+	h := v1Host()
+	h.affinity, h.home = nil, "/h"
+	var out strings.Builder
+	if err := printConfig(&out, opts, h); err != nil {
+		t.Fatal(err)
+	}
+	var e effective
+	if err := json.Unmarshal([]byte(out.String()), &e); err != nil {
+		t.Fatal(err)
+	}
+	if !e.ReadOnly || e.Workdir != "/w" || e.UID != 5 || e.GID != 7 || len(e.Capabilities) > 0 || e.Seccomp.Profile != "none" || e.NewPrivs ||
+		e.IDs == nil || e.IDs.First != nil || e.IDs.Count != 65536 || e.Network.Kind != netHost {
+		t.Errorf("%s", out.String())
+	}
+	if want := []string{"cgroup", "ipc", "mnt", "pid", "user", "uts"}; !slices.Equal(e.Namespaces, want) {
+		t.Errorf("namespaces %q, want %q", e.Namespaces, want)
+	}
+	for _, m := range e.Mounts {
+		if want := map[string][]string{"/sys": {"ro", "nosuid", "nodev", "noexec"}, "/proc": {"nosuid", "nodev", "noexec"}}[m.At]; want != nil && !slices.Equal(m.Options, want) {
+			t.Errorf("%s: %q, want %q", m.At, m.Options, want)
+		}
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // defaults are the options of `contain -chroot /r -- p`, changed by change.
@@ -357,6 +360,84 @@ func TestQuoted(t *testing.T) {
 	for _, test := range tests {
 		if got := quoted(test.in); got != test.want {
 			t.Errorf("quoted(%.20q) = %s, want %s", test.in, got, test.want)
+		}
+	}
+}
+
+// What the flags about privileges and surroundings take, and what they refuse.
+func TestParsePrivileges(t *testing.T) {
+	notANumber := "not UID or UID:GID, numbers up to 2147483647"
+	noPermissions, notADevice := "the part behind : is not made of r, w and m", "not a path below /dev"
+	notOwn := "is not of the container alone: net.*, fs.mqueue.* and kernel.{msg*,sem,shm*} are"
+	notAHost, noSysctl := "not a host name: letters, digits, hyphens and dots", "not a name such as net.core.somaxconn"
+	for flag, values := range map[string]map[string]string{
+		"user": {"0": "", "0:7": "", "2147483647:0": "", "2147483648": notANumber, "1000:": notANumber, ":5": notANumber, "root": notANumber,
+			"-1": notANumber, "+1": notANumber, "01": notANumber, "1:2:3": notANumber, "": notANumber, "4294967296": notANumber},
+		"cap-add":  {"chown": "", "CAP_Sys_Admin": "", "ALL": "", "": "no capability of this name, see capabilities(7)", "40": "no capability of this name, see capabilities(7)"},
+		"cap-drop": {"CAP_ALL": "", "CHOWN,KILL": "no capability of this name, see capabilities(7)"},
+		"device": {"/dev/a": "", "/dev/a/b:r": "", "/dev/a:rwm": "", "/dev/a:": noPermissions, "/dev/a:x": noPermissions, "/dev/a:rwmr": noPermissions,
+			"/dev": notADevice, "/dev/": notADevice, "/dev/../etc/passwd": notADevice, "/dev//a": notADevice, "/dev/.": notADevice, "dev/a": notADevice},
+		"sysctl": {"net.core.somaxconn=1": "", "kernel.sem=1 2 3 4": "", "fs.mqueue.msg_max=9": "", "net.a=b=c": "", "net.a": "not NAME=VALUE", "net.a=": "not NAME=VALUE",
+			"net.a=1\n2": "not NAME=VALUE", "kernel.core_pattern=x": notOwn, "kernel.hostname=x": notOwn, "vm.overcommit_memory=1": notOwn, "=1": notOwn,
+			"net./../kernel/core_pattern=x": noSysctl, "net...kernel.core_pattern=x": noSysctl, "net.ipv4/ip_forward=1": noSysctl},
+		"hostname": {"a": "", strings.Repeat("a", 64): "", strings.Repeat("a", 65): "longer than 64 characters", "": notAHost, "-a": notAHost, "a b": notAHost, "a\n": notAHost, "é": notAHost},
+		"env":      {"A=": "", "A=b=c": "", "": "no name of a variable", "=b": "no name of a variable"},
+		"workdir":  {"/": "", "etc": "not an absolute path", "": "not an absolute path"},
+	} {
+		for value, want := range values {
+			_, err := parseOptions([]string{"-chroot", "/r", "-" + flag, value, "p"})
+			if want != "" {
+				want = "-" + flag + " " + quoted(value) + ": " + want
+			}
+			if text(err) != want {
+				t.Errorf("-%s %q: %v\nwant %s", flag, value, err, want)
+			}
+		}
+	}
+	for value, want := range map[string]idRange{"": {wanted: true}, "=true": {wanted: true}, "=false": {}, "=1:4294967294": {true, 1, 4294967294}, "=100000:65536": {true, 100000, 65536}} {
+		if opts, err := parseOptions([]string{"-chroot", "/r", "-userns" + value, "p"}); err != nil || opts.ids != want {
+			t.Errorf("-userns%s: %+v, %v", value, opts.ids, err)
+		}
+	}
+	for _, value := range []string{"0:1", "1", "1:", ":1", "1:0", "1:4294967295", "01:1", "1:1:1", "-1:1", "4294967295:1", ""} {
+		if _, err := parseOptions([]string{"-chroot", "/r", "-userns=" + value, "p"}); err == nil {
+			t.Errorf("-userns=%s is taken", value)
+		}
+	}
+}
+
+// The values of each flag together.
+func TestPrivilegesAddUp(t *testing.T) {
+	opts, err := parseOptions([]string{"-chroot", "/r", "-user", "5", "-env", "PATH=/a", "-env", "PATH=/b", "-env", "A=1", "-env", "HOME=/h", "-workdir", "/w", "./p"})
+	if err != nil || opts.user != (programUser{5, 5}) || opts.searchPath() != "/b" || opts.program() != "/w/./p" {
+		t.Errorf("%+v, %q, %q, %v", opts.user, opts.searchPath(), opts.program(), err)
+	}
+	if got, want := opts.environment([]string{"PATH=/x", "HOME=/"}), []string{"PATH=/b", "HOME=/h", "A=1"}; !slices.Equal(got, want) {
+		t.Errorf("environment %q, want %q", got, want)
+	}
+	own := capsOf(unix.CAP_CHOWN, unix.CAP_KILL, unix.CAP_NET_ADMIN)
+	for args, want := range map[string]struct {
+		set capSet
+		err string
+	}{
+		"":                                  {set: capsOf(unix.CAP_CHOWN, unix.CAP_KILL)},
+		"-cap-add NET_ADMIN":                {set: own},
+		"-cap-add ALL":                      {set: own},
+		"-cap-add ALL -cap-drop KILL":       {set: capsOf(unix.CAP_CHOWN, unix.CAP_NET_ADMIN)},
+		"-cap-add CHOWN -cap-drop CHOWN":    {set: capsOf(unix.CAP_KILL)},
+		"-cap-drop ALL":                     {},
+		"-cap-drop ALL -cap-add NET_ADMIN":  {set: capsOf(unix.CAP_NET_ADMIN)},
+		"-cap-drop ALL -cap-drop KILL":      {},
+		"-cap-drop ALL -cap-add ALL":        {err: "-cap-add ALL and -cap-drop ALL exclude each other"},
+		"-cap-add SYS_TIME":                 {err: "-cap-add CAP_SYS_TIME: contain itself does not have it"},
+		"-cap-drop ALL -cap-add CAP_FOWNER": {err: "-cap-add CAP_FOWNER: contain itself does not have it"},
+	} {
+		opts, err := parseOptions(append(append([]string{"-chroot", "/r"}, strings.Fields(args)...), "p"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set, err := opts.capabilities(own); set != want.set || text(err) != want.err {
+			t.Errorf("%s: %v, %v; want %v, %s", args, set.names(), err, want.set.names(), want.err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -258,7 +259,8 @@ func TestSyscallFilter(t *testing.T) {
 			t.Errorf("32-bit %s%d without -allow-32bit: %x", test.call, test.args, got)
 		}
 	}
-	for number, want := range map[uint32]uint32{math.MaxUint32: allow, 2000: enosys} {
+	x32 := map[string]uint32{"amd64": kill, "arm64": enosys}[runtime.GOARCH]
+	for number, want := range map[uint32]uint32{math.MaxUint32: allow, 2000: enosys, 0x40000001: x32} {
 		if got := judge(t, plain, sysCall{number: number, arch: native.audit}); got != want {
 			t.Errorf("number %d: %x, want %x", number, got, want)
 		}
@@ -380,5 +382,19 @@ func TestSeccompFileOfDocker(t *testing.T) {
 	plain := readFilter(compiledProfile)
 	if f, _, err := (filterOptions{profile: file}).compiledProfiles(defaultCaps()); err != nil || !slices.Equal(f, plain) {
 		t.Error(fmt.Sprint("differs: ", len(f), " instructions, ", len(plain), ", ", err))
+	}
+}
+
+// A profile without any of the calls that pid1 still makes is refused before the start.
+func TestSeccompFileNeedsCalls(t *testing.T) {
+	for _, call := range []string{"execve", "exit_group", "read", "rt_sigaction", "rt_sigprocmask", "write"} {
+		file := filepath.Join(t.TempDir(), "p.json")
+		if err := os.WriteFile(file, []byte(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["`+call+`"],"action":"SCMP_ACT_ERRNO"}]}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := filterOptions{profile: file}.syscallFilter(defaultCaps(), false)
+		if want := "-seccomp " + quoted(file) + ": forbids " + call + ", which contain itself needs to start the program"; text(err) != want {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What the flags make of the program's credentials and its filter, as the kernel says,
@@ -208,4 +211,23 @@ func TestPrintConfig(t *testing.T) {
 	}
 	contain(t, "-chroot", root, "-print-config", "--", "nosuch").wantError(t, 127, `program "nosuch": not found`)
 	contain(t, "-chroot", root, "-print-config", "-report", "fd:1", "--", "probe").wantError(t, 125, "-print-config does not go with -report")
+}
+
+// contain looks at the process before the program runs, and runs none that it cannot see.
+func TestVerifiedBeforeTheStart(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	blind := exec.Command("setpriv", "--bounding-set=-sys_ptrace", containPath, "-chroot", root, "--", "probe", "exit", "0")
+	startCommand(t, blind).wait(t).wantError(t, 125, "the container is not as it should be: readlink /proc/")
+}
+
+// -read-only holds for what is mounted in DIR, too.
+func TestReadOnlyMounts(t *testing.T) {
+	leavesNothing(t)
+	root := mounted(t, 0, "sub", "proc", "sys", "dev")
+	if err := unix.Mount("tmpfs", filepath.Join(root, "sub"), "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(filepath.Join(root, "sub"), unix.MNT_DETACH) })
+	contain(t, "-chroot", root, "-read-only", "--", "probe", "create", "/sub/new").want(t, 1, "/sub/new: Read-only file system\n")
 }
