@@ -280,6 +280,8 @@ func (o *options) checkUsage(fs *flag.FlagSet) error {
 		return errors.New("-print-config does not go with -report: nothing is run")
 	case o.strict && o.calls.profile == "none":
 		return errors.New("-network-strict does not go with -seccomp none: packet sockets would get round it")
+	case given["userns"] && o.idsText == "":
+		return errors.New(`-userns "": empty`)
 	case given["seccomp"] && o.calls.profile == "":
 		return errors.New(`-seccomp "": empty`)
 	case o.memory != 0 && o.memorySoft > o.memory:
