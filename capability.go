@@ -108,13 +108,33 @@ func (p privileges) checkOwn(set, own capSet) (capSet, error) {
 	return set & own, nil
 }
 
-// ownCapabilities reads contain's bounding set: nothing that it starts can have more.
-func ownCapabilities() (capSet, error) {
+// ownStatus is what contain itself may do: nothing that it starts can do more.
+type ownStatus struct {
+	caps       capSet // the bounding set
+	noNewPrivs bool
+	seccomp    string // mode
+	filters    int    // -1: the kernel does not tell
+}
+
+func readOwnStatus() (s ownStatus, err error) {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return 0, err
+		return s, err
 	}
-	return capSetIn(string(text), "CapBnd")
+	if s.caps, err = capSetIn(string(text), "CapBnd"); err != nil {
+		return s, err
+	}
+	s.caps &= 1<<len(capabilityNames) - 1
+	value, err := statusField(string(text), "NoNewPrivs")
+	s.noNewPrivs = value == "1"
+	if err == nil {
+		s.seccomp, err = statusField(string(text), "Seccomp")
+	}
+	s.filters = -1
+	if value, err := statusField(string(text), "Seccomp_filters"); err == nil {
+		s.filters, _ = strconv.Atoi(value)
+	}
+	return s, err
 }
 
 // capSetIn returns a set from the contents of /proc/PID/status, proc_pid_status(5).

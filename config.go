@@ -69,6 +69,7 @@ type host struct {
 	netns       *os.File // to join; or nil
 	bridge      bridge
 	io          []ioLimit // resolved
+	own         ownStatus // contain's
 	caps        capSet    // of the program
 	filter      []unix.SockFilter
 	devices     []*devices.Device // that it gets beside the usual

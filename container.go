@@ -64,6 +64,7 @@ type container struct {
 	counters  []*os.File      // of that, see unplug.go
 	network   network
 	ids       idRange   // of its user namespace
+	own       ownStatus // contain's
 	disks     []ioLimit // resolved
 	pending   uint64    // signals that may be queued for pid1
 	hostEnd   int       // index of the veth; 0: none
@@ -109,7 +110,7 @@ func createContainer(opts options, h host) (*container, error) {
 			id: id, config: config, lib: lib, task: newTask(opts, h),
 			limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
 			lent: h.lent, unread: make(chan struct{}),
-			ids: opts.ids, network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
+			own: h.own, ids: opts.ids, network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
 		}
 		c.limits.rlimits = rlimitsOf(opts, h)
 		c.pidfd.Store(-1)
@@ -425,7 +426,9 @@ func (c *container) exec(sigs *signals) error {
 	if pid == 0 || err != nil {
 		return err // no process: killed, wait tells
 	}
-	if err := c.verify(pid); err != nil {
+	if err := c.verify(pid); errors.Is(err, errGone) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	c.terminal.begin([2]int{pid, init}, c.task.front)

@@ -690,7 +690,45 @@ func render(o options) []string {
 	for _, h := range o.hosts {
 		add(true, "-hosts", h.name+":"+h.ip.String())
 	}
-	return append(append(args, "--"), o.argv...)
+	return append(append(append(args, renderPrivileges(o)...), "--"), o.argv...)
+}
+
+// renderPrivileges returns the flags of privileges and surroundings.
+func renderPrivileges(o options) (args []string) {
+	add := func(given bool, flag, value string) {
+		if given {
+			args = append(args, flag+"="+value)
+		}
+	}
+	for flag, c := range map[string]capChange{"-cap-add": o.capAdd, "-cap-drop": o.capDrop} {
+		for _, name := range c.set.names() {
+			add(!c.all, flag, name)
+		}
+		add(c.all, flag, "all")
+	}
+	add(o.calls.profile != "", "-seccomp", o.calls.profile)
+	add(o.calls.compat, "-allow-32bit", "true")
+	add(o.newPrivs, "-allow-new-privs", "true")
+	add(o.readOnly, "-read-only", "true")
+	add(o.untrusted, "-allow-untrusted-root", "true")
+	add(o.print, "-print-config", "true")
+	add(true, "-user", fmt.Sprintf("%d:%d", o.user.uid, o.user.gid))
+	add(o.idsText != "", "-userns", string(o.idsText))
+	for _, d := range o.devices {
+		add(true, "-device", d.path+":"+d.permissions)
+	}
+	for _, path := range o.unmask {
+		add(true, "-unmask", path)
+	}
+	for name, value := range o.sysctl {
+		add(true, "-sysctl", name+"="+value)
+	}
+	for _, v := range o.env {
+		add(true, "-env", v)
+	}
+	add(o.workdir != "", "-workdir", o.workdir)
+	add(o.hostname != "", "-hostname", o.hostname)
+	return args
 }
 
 // optionSeeds are command lines, with spaces for the NULs between arguments.
@@ -706,6 +744,10 @@ var optionSeeds = []string{
 }
 
 func FuzzOptions(f *testing.F) {
+	for _, s := range []string{"-chroot / -user 5 -read-only -cap-add SYS_NICE -cap-drop ALL -userns=7:70000 -device /dev/fuse:r -env A=b -env PATH=/x -workdir /y -hostname h p",
+		"-chroot / -seccomp none -allow-32bit -allow-new-privs -allow-untrusted-root -print-config -unmask ALL -sysctl net.a=1 -cap-add all p", "-chroot / -user 1:2 -userns p"} {
+		f.Add(strings.ReplaceAll(s, " ", "\x00"))
+	}
 	for _, s := range optionSeeds {
 		f.Add(strings.ReplaceAll(s, " ", "\x00"))
 	}

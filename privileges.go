@@ -78,6 +78,9 @@ func parseEnv(s string) (string, error) {
 		return s, nil
 	}
 	value, ok := os.LookupEnv(name)
+	if strings.HasPrefix(name, "GO") {
+		value, ok = os.LookupEnv("_" + name[1:]) // forget_go in init.go
+	}
 	if !ok {
 		return "", nil
 	}
@@ -121,13 +124,20 @@ func (o *options) program() string {
 
 // readPrivileges finds out what the flags of opts mean on this host.
 func (h *host) readPrivileges(p privileges, direct bool) error {
-	own, err := ownCapabilities()
-	if err != nil {
-		return fmt.Errorf("read contain's own capabilities: %w", reason(err))
+	var err error
+	if h.own, err = readOwnStatus(); err != nil {
+		return fmt.Errorf("read contain's own privileges: %w", reason(err))
 	}
-	if h.caps, err = p.capabilities(own); err != nil {
+	if missing := (pid1CapSet | 1<<unix.CAP_SYS_PTRACE) &^ h.own.caps; missing != 0 {
+		return fmt.Errorf("contain itself needs %s", strings.Join(missing.names(), ", "))
+	}
+	if p.newPrivs && h.own.noNewPrivs {
+		return errors.New("-allow-new-privs: contain itself was started with no_new_privs")
+	}
+	if h.caps, err = p.capabilities(h.own.caps); err != nil {
 		return err
 	}
+	p.calls.capset = p.newPrivs
 	if h.filter, err = p.calls.syscallFilter(h.caps.names(), direct); err != nil {
 		return err
 	}

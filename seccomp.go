@@ -109,6 +109,7 @@ var keepNamespaces = []refusal{
 type filterOptions struct {
 	profile string // -seccomp: "", none, or a file
 	compat  bool   // -allow-32bit
+	capset  bool   // is still needed by pid1's child, to drop CAP_SYS_ADMIN
 }
 
 // syscallFilter returns the filter for a program with these capabilities; direct: it is
@@ -165,7 +166,7 @@ func (s ruleSet) allows(calls []string) error {
 // compiledProfiles returns what the profile says, for native programs, and for 32-bit
 // ones if they are allowed.
 func (o filterOptions) compiledProfiles(caps []string) (native, compat []unix.SockFilter, err error) {
-	if o == (filterOptions{}) && slices.Equal(caps, defaultCaps()) {
+	if o.profile == "" && !o.compat && slices.Equal(caps, defaultCaps()) {
 		return readFilter(compiledProfile), nil, nil
 	}
 	profile, err := o.readProfile(caps)
@@ -175,6 +176,9 @@ func (o filterOptions) compiledProfiles(caps []string) (native, compat []unix.So
 	rules, err := resolve(profile, nativePlatform)
 	if err == nil {
 		err = rules.allows(neededCalls)
+	}
+	if err == nil && o.capset {
+		err = rules.allows([]string{"capset"})
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("-seccomp %s: %w", quoted(o.profile), err)

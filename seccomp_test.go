@@ -348,6 +348,12 @@ func TestSeccompFile(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", text, got, want)
 		}
 	}
+	if err := os.WriteFile(file, []byte(`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[`+needed+`]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (filterOptions{profile: file, capset: true}).syscallFilter(defaultCaps(), false); !strings.Contains(text(err), "forbids capset") {
+		t.Errorf("without capset: %v", err)
+	}
 	f, got := read(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["getpid","no_such_call"],"action":"SCMP_ACT_ERRNO","errnoRet":38},
 		{"names":["kill"],"action":"SCMP_ACT_KILL_PROCESS","args":[{"index":1,"value":9,"op":"SCMP_CMP_EQ"},{"index":1,"value":15,"op":"SCMP_CMP_EQ"}]}]}`)
 	if got != "" {

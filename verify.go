@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -26,13 +27,17 @@ func (c *container) verify(pid int) error {
 	for _, look := range []func(proc string) error{c.verifyCredentials, c.verifyNamespaces, c.verifyCgroup, c.verifyMounts} {
 		err := look(proc)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			return nil // killed: wait tells
+			c.kill() // it should be dead
+			return errGone
 		} else if err != nil {
 			return fmt.Errorf("the container is not as it should be: %w", err)
 		}
 	}
 	return nil
 }
+
+// errGone says that the process has been killed, which wait tells more of.
+var errGone = errors.New("the program's process is not there any more")
 
 func (c *container) verifyCredentials(proc string) error {
 	data, err := os.ReadFile(proc + "status")
@@ -46,10 +51,13 @@ func (c *container) verifyCredentials(proc string) error {
 		own = 0
 	}
 	if len(t.filter) == 0 {
-		mode = "0"
+		mode = c.own.seccomp
 	}
 	if t.newPrivs {
 		noNewPrivs = "0"
+	}
+	if err := c.verifyFilters(status); err != nil {
+		return err
 	}
 	four := func(id uint32) string { return fmt.Sprintf("%[1]d\t%[1]d\t%[1]d\t%[1]d", c.ids.first+id) }
 	for _, f := range []struct{ name, want string }{
@@ -60,6 +68,23 @@ func (c *container) verifyCredentials(proc string) error {
 		if got, err := statusField(status, f.name); err != nil || got != f.want {
 			return then(fmt.Errorf("%s is %q, not %q", f.name, got, f.want), err)
 		}
+	}
+	return nil
+}
+
+// verifyFilters makes sure that the process has one filter more than contain, which may
+// have some itself, of a container around it. (Linux 5.9 tells.)
+func (c *container) verifyFilters(status string) error {
+	now, err := statusField(status, "Seccomp_filters")
+	if err != nil || c.own.filters < 0 {
+		return nil
+	}
+	want := c.own.filters
+	if len(c.task.filter) > 0 {
+		want++
+	}
+	if now != strconv.Itoa(want) {
+		return fmt.Errorf("it has %s system call filters, not %d", now, want)
 	}
 	return nil
 }
@@ -105,15 +130,20 @@ func (c *container) verifyCgroup(proc string) error {
 		return err
 	}
 	_, v2 := c.cgroup.(*cgroup2)
-	name := "/contain-" + c.id
+	name, compared := "/contain-"+c.id, false
 	for line := range strings.Lines(string(data)) {
 		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3) // cgroups(7)
 		if len(fields) != 3 || fields[1] == "" && !v2 || strings.HasPrefix(fields[1], "name=") || !c.wasJoined(fields[1]) {
 			continue
 		}
-		if !strings.HasSuffix(fields[2], name) && !strings.Contains(fields[2], name+".scope") {
-			return fmt.Errorf("its cgroup is %s", line)
+		compared = true
+		within := strings.HasSuffix(fields[2], name) || strings.HasSuffix(fields[2], name+".scope/program")
+		if !within && (v2 || !strings.HasSuffix(fields[2], name+".scope")) {
+			return fmt.Errorf("its cgroup is %s", quoted(fields[2]))
 		}
+	}
+	if !compared {
+		return errors.New("it is in no cgroup")
 	}
 	return nil
 }
@@ -162,7 +192,7 @@ func wantedMounts(config *configs.Config) (list []wantedMount) {
 	if config.Namespaces.Contains(configs.NEWUSER) {
 		null = "" // no devices can be made: the host's are mounted
 		for _, d := range config.Devices {
-			list = append(list, wantedMount{at: d.Path, root: d.Path[len("/dev"):]})
+			list = append(list, wantedMount{at: d.Path}) // a symbolic link leads elsewhere
 		}
 	}
 	for _, path := range config.MaskPaths {

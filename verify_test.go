@@ -27,6 +27,7 @@ func waiting(t *testing.T, opts options) (*container, string) {
 	}
 	t.Cleanup(root.close)
 	c := &container{id: "0a1b2c3d", config: newConfig("0a1b2c3d", opts, h), rootfs: root, cgroup: &cgroup2{Manager: fakeCgroup{}}}
+	c.own = ownStatus{seccomp: "0", filters: 0}
 	c.task = task{caps: h.caps, filter: nil, newPrivs: opts.newPrivs, user: opts.user}
 	caps, none := fmt.Sprintf("%016x", uint64(h.caps)), "0000000000000000"
 	fake(t, proc+"status", "Name:\tprobe\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t \nCapInh:\t"+none+"\nCapPrm:\t"+caps+"\nCapEff:\t"+caps+
@@ -95,8 +96,11 @@ func TestVerify(t *testing.T) {
 		{"status", "Uid:\t0\t0", "Uid:\t0\t7", `Uid is "0\t7\t0\t0", not "0\t0\t0\t0"`},
 		{"status", "Gid:\t0", "Gid:\t5", `Gid is "5\t0\t0\t0", not "0\t0\t0\t0"`},
 		{"status", "Groups:\t ", "Groups:\t4 ", `Groups is "4", not ""`},
-		{"cgroup", "contain-0a1b2c3d", "contain-11111111", "its cgroup is 0::/x/contain-11111111\n"},
-		{"cgroup", "/x/contain-0a1b2c3d", "/", "its cgroup is 0::/\n"},
+		{"cgroup", "contain-0a1b2c3d", "contain-11111111", `its cgroup is "/x/contain-11111111"`},
+		{"cgroup", "/x/contain-0a1b2c3d", "/", `its cgroup is "/"`},
+		{"cgroup", "0::/x/contain-0a1b2c3d", "", "it is in no cgroup"},
+		{"cgroup", "contain-0a1b2c3d", "contain-0a1b2c3d.scope", `its cgroup is "/x/contain-0a1b2c3d.scope"`},
+		{"status", "Seccomp_filters:\t0", "Seccomp_filters:\t1", "it has 1 system call filters, not 0"},
 		{"mountinfo", " /proc ", " /other ", "/proc is not mounted over as it should be"},
 		{"mountinfo", " /proc/sys relatime,ro", " /proc/sys relatime,rw", "/proc/sys is not mounted ro"},
 		{"mountinfo", " /sys /proc/sys relatime,ro - proc", " /home/b/sys /proc/sys relatime,ro - ext4", "/proc/sys is not mounted over as it should be"},
