@@ -468,6 +468,7 @@ func TestOneHardwareAddressForOneProgram(t *testing.T) {
 	run(bridgeName, "172.17.0.98/24", mac).want(t, 7, "")
 
 	start(t, "-chroot", root, "-network-address", "172.17.0.99/24", "--", "probe", "wait").waitLine(t, "ready")
+	waitFor(t, "the last one's host end to go", func() bool { return len(hostEnds(t)) == 1 })
 	id := strings.TrimPrefix(hostEnds(t)[0], "ctn")
 	derived := fmt.Sprintf("02:63:%s:%s:%s:%s", id[:2], id[2:4], id[4:6], id[6:])
 	run(bridgeName, "172.17.0.98/24", derived).wantError(t, 125, fmt.Sprintf(`-network-mac "%s": is in use by another contain`, derived))
