@@ -41,7 +41,7 @@ func checkHost(opts options) (h host, err error) {
 	if err != nil {
 		return h, fmt.Errorf("-chroot %s: %w", quoted(opts.rootfs), err)
 	}
-	if err := checkProgram(programs{h.rootfs, opts.searchPath(), opts.calls.compat}, opts.program()); err != nil {
+	if err := checkProgram(programs{h.rootfs, opts.lookupPath(), opts.calls.compat}, opts.program()); err != nil {
 		return h, err
 	}
 	h.home = h.rootfs.home(opts.user.uid)

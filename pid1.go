@@ -87,6 +87,9 @@ func (t task) encode() ([]byte, error) {
 	if !strings.Contains(t.argv[0], "/") {
 		paths = nil
 		for dir := range strings.SplitSeq(t.path, ":") {
+			if dir == "" {
+				dir = "." // execvp(3)
+			}
 			paths = append(paths, dir+"/"+t.argv[0])
 		}
 	}

@@ -113,6 +113,17 @@ func (s surroundings) searchPath() string {
 	return searchPath
 }
 
+// lookupPath is searchPath as seen from /.
+func (o *options) lookupPath() string {
+	list := strings.Split(o.searchPath(), ":")
+	for i, dir := range list {
+		if !strings.HasPrefix(dir, "/") {
+			list[i] = o.workdir + "/" + dir // where it is looked for
+		}
+	}
+	return strings.Join(list, ":")
+}
+
 // program returns the program's name as seen from /.
 func (o *options) program() string {
 	name := o.argv[0]
