@@ -87,7 +87,9 @@ func findProgram(in programs, name string) (*os.File, string, error) {
 		if err == nil {
 			return f, file, nil
 		}
-		if e := (*exitError)(nil); name != "" && denied == nil && errors.As(err, &e) && e.code == exitCannotExec {
+		var e *exitError
+		dangling := errors.As(err, new(danglingError))
+		if name != "" && denied == nil && (dangling || errors.As(err, &e) && e.code == exitCannotExec) {
 			denied = err
 		}
 	}
@@ -97,12 +99,38 @@ func findProgram(in programs, name string) (*os.File, string, error) {
 	return nil, "", notFound("program %s: not found in %s", quoted(name), in.path)
 }
 
+// danglingError is about a symbolic link that leads nowhere in DIR: what a link to an
+// absolute path of the host's becomes in a copied tree.
+type danglingError struct{ to string }
+
+func (e danglingError) Error() string {
+	return "is a symbolic link to " + quoted(e.to) + ", which is not in DIR"
+}
+
+// linkTo returns where a symbolic link in DIR leads, or "".
+func (r *rootfs) linkTo(file string) string {
+	f, err := r.open(file, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var text [unix.PathMax]byte
+	n, err := unix.Readlinkat(int(f.Fd()), "", text[:])
+	if err != nil {
+		return ""
+	}
+	return string(text[:n])
+}
+
 // openProgram opens file for reading if it passes the tests that do not depend
 // on its contents.
 func openProgram(in programs, file string) (*os.File, error) {
 	f, err := in.open(file, unix.O_PATH)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		if to := in.linkTo(file); to != "" {
+			err = danglingError{to}
+		}
 		return nil, notFound("program %s: %w", quoted(file), err)
 	case err != nil:
 		return nil, cannotExec("program %s: %w", quoted(file), reason(err))

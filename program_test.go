@@ -159,8 +159,8 @@ func TestCheckProgramRefuses(t *testing.T) {
 		{"name too long", "/" + long, nil, 126, `program "/` + long[:199] + `"...: file name too long`},
 		{"name too long, in PATH", long, tree{"bin": directory()}, 126, `program "/bin/` + long[:195] + `"...: file name too long`},
 		{"links in a circle", "/p", tree{"p": link("p")}, 126, `program "/p": too many levels of symbolic links`},
-		{"dangling link", "/p", tree{"p": link("nowhere")}, 127, `program "/p": no such file or directory`},
-		{"link out of DIR", "/p", tree{"p": link("../canary")}, 127, `program "/p": no such file or directory`},
+		{"dangling link", "/p", tree{"p": link("nowhere")}, 127, `program "/p": is a symbolic link to "nowhere", which is not in DIR`},
+		{"link out of DIR", "/p", tree{"p": link("../canary")}, 127, `program "/p": is a symbolic link to "../canary", which is not in DIR`},
 		{"out of DIR", "../canary", nil, 127, `program "../canary": no such file or directory`},
 		{"links in PATH, out of DIR", "canary", tree{"bin": link("../.."), "usr": link("/..")}, 127, `program "canary": not found in ` + inPath},
 
@@ -186,7 +186,7 @@ func TestCheckProgramRefuses(t *testing.T) {
 		{"missing loader", "/p", tree{"p": file(0o755, buildELF("/lib64/ld-linux-x86-64.so.2\x00", nil))}, 127, `loader "/lib64/ld-linux-x86-64.so.2" of program "/p": no such file or directory`},
 		{"missing loader of a program in PATH", "p", tree{"bin/p": file(0o755, buildELF("/ld.so\x00", nil))}, 127, `loader "/ld.so" of program "/bin/p": no such file or directory`},
 		{"missing loader of an interpreter", "/s", tree{"s": file(0o755, "#!/bin/p\n"), "bin/p": file(0o755, buildELF("/ld.so\x00", nil))}, 127, `loader "/ld.so" of program "/bin/p": no such file or directory`},
-		{"loader out of DIR", "/p", tree{"p": file(0o755, buildELF("/ld.so\x00", nil)), "ld.so": link("../canary")}, 127, `loader "/ld.so" of program "/p": no such file or directory`},
+		{"loader out of DIR", "/p", tree{"p": file(0o755, buildELF("/ld.so\x00", nil)), "ld.so": link("../canary")}, 127, `loader "/ld.so" of program "/p": is a symbolic link to "../canary", which is not in DIR`},
 		{"loader without execute bit", "/p", tree{"p": file(0o755, buildELF("/ld.so\x00", nil)), "ld.so": unreadable}, 126, `loader "/ld.so" of program "/p": permission denied (no execute bit is set)`},
 	}
 	for _, test := range tests {

@@ -669,7 +669,7 @@ func TestBadInputProgram(t *testing.T) {
 		{104, 126, "/noline", `program "/noline": exec format error…`},
 		{105, 127, "/dynamic", `loader "/lib64/ld-nope.so.2" of program "/dynamic": ` + absent},
 		{106, 127, "/crlf", `interpreter "/bin/sh\r" of program "/crlf": ` + absent},
-		{107, 127, "/outside", `program "/outside": ` + absent},
+		{107, 127, "/outside", `program "/outside": is a symbolic link to ` + quoted(containPath) + ", which is not in DIR"},
 		{109, 127, "-x", `program "-x": ` + notInPath},
 		{110, 127, "a\nb\x1b[1m\xff", `program "a\nb\x1b[1m\xff": ` + notInPath},
 		{110, 126, long, "program " + quoted("/bin/"+long) + ": file name too long"},
