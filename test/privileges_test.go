@@ -216,12 +216,14 @@ func TestPrintConfig(t *testing.T) {
 	contain(t, "-chroot", root, "-print-config", "-report", "fd:1", "--", "probe").wantError(t, 125, "-print-config does not go with -report")
 }
 
-// contain looks at the process before the program runs, and runs none that it cannot see.
-func TestVerifiedBeforeTheStart(t *testing.T) {
+// contain runs no program whose process it could not look at.
+func TestNeedsCapabilities(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
-	blind := exec.Command("setpriv", "--bounding-set=-sys_ptrace", containPath, "-chroot", root, "--", "probe", "exit", "0")
-	startCommand(t, blind).wait(t).wantError(t, 125, "the container is not as it should be: readlink /proc/")
+	for flag, name := range map[string]string{"sys_ptrace": "CAP_SYS_PTRACE", "setuid": "CAP_SETUID"} {
+		lacks := exec.Command("setpriv", "--bounding-set=-"+flag, containPath, "-chroot", root, "--", "probe", "exit", "0")
+		startCommand(t, lacks).wait(t).wantError(t, 125, "contain itself needs "+name)
+	}
 }
 
 // -read-only holds for what is mounted in DIR, too.
