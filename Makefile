@@ -89,13 +89,13 @@ test-vm: build probe
 	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.run '$(RUN)' -test.skip '$(SKIP)'
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation. QEMU 7.2
-# has neither openat2 (rootfs, program, verify) nor bpf (filters), and keeps the limits of
-# memory to itself (prlimit).
+# has neither openat2 (rootfs, program, verify) nor bpf (filters) nor a list of neighbours
+# (questions), and keeps the limits of memory to itself (prlimit).
 test-arm64: build
 	$(MAKE) build GOARCH=arm64
 	@test/deps qemu-aarch64-static
 	GOARCH=arm64 CC=aarch64-linux-gnu-gcc go test -count=1 -exec qemu-aarch64-static \
-	-tags netgo,osusergo -ldflags '-linkmode=external -extldflags "-static"' -skip 'Rootfs|CheckProgram|Verify|StrictFilter|Rlimit(Set|Names|LastCounts)' .
+	-tags netgo,osusergo -ldflags '-linkmode=external -extldflags "-static"' -skip 'Rootfs|CheckProgram|Verify|StrictFilter|Question|Rlimit(Set|Names|LastCounts)' .
 	test "$$(qemu-aarch64-static ./contain-arm64 -h)" = "$$(./contain -h)"
 	qemu-aarch64-static ./contain-arm64 -version
 
