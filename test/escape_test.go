@@ -639,7 +639,7 @@ func TestEscapeFromASharedRoot(t *testing.T) {
 	})
 	killPrograms(t)
 	t.Logf("ran %d, refused %d", ran.Load(), refused.Load())
-	if ran.Load() == 0 || refused.Load() == 0 {
+	if !testing.Short() && (ran.Load() == 0 || refused.Load() == 0) { // emulated, each start takes too long
 		t.Errorf("ran %d, refused %d: this shows nothing", ran.Load(), refused.Load())
 	}
 }
