@@ -61,7 +61,7 @@ integration: build probe
 	@test/deps taskset setpriv mke2fs busybox
 	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
 	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
-	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') ./test
+	go test -count=1 -timeout 20m $(if $(SUDO),-exec '$(SUDO)') ./test
 
 # What a program reaches under Docker's defaults, in a runc of libcontainer's version,
 # and in here: make test/audit/table.tsv, and show where this is the looser.
@@ -71,7 +71,7 @@ audit: build probe
 	$(SUDO) test/audit/docker.sh "$(CURDIR)/$(BUILD)/runc" "$(CURDIR)/$(BUILD)/audit" >$(BUILD)/audit.docker
 	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
 	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_AUDIT_DOCKER="$(CURDIR)/$(BUILD)/audit.docker" \
-	go test -count=1 $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestAudit$$' ./test
+	go test -count=1 -timeout 20m $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestAudit$$' ./test
 	cut -f 5 test/audit/table.tsv | sort | uniq -c
 
 # Whether the tests notice when contain is weakened: some five minutes, as root.
@@ -83,7 +83,7 @@ mutations: build probe
 # similar cases a tenth is tried, unless FULL is set.
 test-vm: build probe
 	go test -c -o $(BUILD)/integration.test ./test
-	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 1500 -m 2048 \
+	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 2700 -m 2048 \
 	-e CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
 	-e CONTAIN="$(CURDIR)/contain" -e PROBE="$(CURDIR)/$(BUILD)/probe" -e AUDIT="$(CURDIR)/$(BUILD)/audit" -e ESCAPE="$(CURDIR)/$(BUILD)/escape" \
 	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.run '$(RUN)' -test.skip '$(SKIP)'
