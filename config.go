@@ -149,6 +149,19 @@ func mounts() []*configs.Mount {
 	}
 }
 
+// mountOptions names the flags of a mount that keep something from the program.
+func mountOptions(flags int) (names []string) {
+	for _, o := range []struct {
+		flag int
+		name string
+	}{{unix.MS_RDONLY, "ro"}, {unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}, {unix.MS_NOEXEC, "noexec"}} {
+		if flags&o.flag != 0 {
+			names = append(names, o.name)
+		}
+	}
+	return names
+}
+
 // cgroupMounts show the container's own cgroup, from which runtimes read their
 // limits, where they look for it. In the cgroup namespace that the program gets
 // it is the root.

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
-	"golang.org/x/sys/unix"
 )
 
 type effective struct {
@@ -115,15 +114,7 @@ func (e *effective) describe(config *configs.Config, opts options, h host) {
 		e.Devices = append(e.Devices, deviceConfig{d.Path, string(d.Permissions)})
 	}
 	for _, m := range config.Mounts {
-		options := []string{}
-		for _, o := range []struct {
-			flag int
-			name string
-		}{{unix.MS_RDONLY, "ro"}, {unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}, {unix.MS_NOEXEC, "noexec"}} {
-			if m.Flags&o.flag != 0 {
-				options = append(options, o.name)
-			}
-		}
+		options := notNil(mountOptions(m.Flags))
 		if m.Data != "" {
 			options = append(options, strings.Split(m.Data, ",")...)
 		}

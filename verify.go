@@ -171,14 +171,9 @@ type wantedMount struct {
 // masked: the host's /proc and /sys show it too.
 func wantedMounts(config *configs.Config) (list []wantedMount) {
 	for _, m := range config.Mounts {
-		w := wantedMount{at: m.Destination, fs: m.Device}
+		w := wantedMount{at: m.Destination, fs: m.Device, options: mountOptions(m.Flags)}
 		if m.Device == "bind" {
 			w.fs = ""
-		}
-		for flag, option := range map[int]string{unix.MS_RDONLY: "ro", unix.MS_NOSUID: "nosuid", unix.MS_NODEV: "nodev", unix.MS_NOEXEC: "noexec"} {
-			if m.Flags&flag != 0 {
-				w.options = append(w.options, option)
-			}
 		}
 		list = append(list, w)
 	}
