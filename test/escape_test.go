@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -556,15 +557,16 @@ func exchangedRoot(t *testing.T) string {
 	return root
 }
 
-// exchanges are what to exchange, with pauses of up to so many microseconds: a start
-// takes some 20,000.
+// exchanges are what to exchange, with pauses of up to so many thousandths of the time
+// that a start takes here.
 var exchanges = []struct {
 	pause int
 	pairs []string
 }{
-	{100000, []string{"proc", "b"}}, {30000, []string{"proc", "b"}}, {10000, []string{"proc", "b"}}, {1000, []string{"proc", "b"}}, {0, []string{"proc", "b"}},
-	{30000, []string{"proc", "b", "sys", "a", "dev", "c"}}, {30000, []string{"proc", "sys", "dev", "c"}}, {30000, []string{"sys", "a", "dev", "c"}},
-	{50000, []string{"proc", "near"}}, {30000, []string{"proc", "away", "sys", "away", "dev", "away"}}, {5000, []string{"proc", "away"}},
+	{50000, []string{"proc", "b"}},
+	{5000, []string{"proc", "b"}}, {1500, []string{"proc", "b"}}, {500, []string{"proc", "b"}}, {50, []string{"proc", "b"}}, {0, []string{"proc", "b"}},
+	{1500, []string{"proc", "b", "sys", "a", "dev", "c"}}, {1500, []string{"proc", "sys", "dev", "c"}}, {1500, []string{"sys", "a", "dev", "c"}},
+	{50000, []string{"proc", "near"}}, {1500, []string{"proc", "away", "sys", "away", "dev", "away"}}, {250, []string{"proc", "away"}},
 }
 
 // Another user exchanges what DIR has as proc, sys and dev for other directories and
@@ -575,7 +577,9 @@ func TestRootExchanged(t *testing.T) {
 	leavesNothing(t)
 	root := exchangedRoot(t)
 	args := []string{"-chroot", root, "-allow-untrusted-root", "--", "escape", "mounts", "/proc", "/b", "/sys", "/near", "/away"}
+	begin := time.Now()
 	undisturbed := contain(t, args...)
+	start := time.Since(begin)
 	want := mountsOf(undisturbed.stdout)
 	if undisturbed.code() != 0 || !strings.Contains(want, " /proc/sys ") || settled(undisturbed.stdout) != want {
 		t.Fatalf("status %d, mounts:\n%s%s", undisturbed.code(), want, undisturbed.stderr)
@@ -583,7 +587,7 @@ func TestRootExchanged(t *testing.T) {
 	var ran, shifted, refused, deviating atomic.Int32
 	times := races(200)
 	for _, e := range exchanges {
-		stop := exchanger(t, root, e.pause, e.pairs...)
+		stop := exchanger(t, root, int(start.Microseconds())*e.pause/1000, e.pairs...)
 		workers(2, (times+len(exchanges)-1)/len(exchanges), func(int, int) {
 			r := contain(t, args...)
 			switch {
