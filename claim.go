@@ -106,18 +106,44 @@ func openClaims(path string) (*claim, error) {
 }
 
 // release gives up everything, and removes the file if nobody else uses it. Of two at
-// a time one waits for the other, or both would find that somebody else does.
-func (c *claim) release() {
+// a time one waits for the other, or both would find that somebody else does. It tells
+// whether the file was removed.
+func (c *claim) release() (removed bool) {
 	if c == nil {
-		return
+		return false
 	}
 	one := unix.Flock_t{Type: unix.F_WRLCK, Start: 1, Len: 1}
 	_ = unix.FcntlFlock(c.file.Fd(), unix.F_SETLKW, &one)
 	all := unix.Flock_t{Type: unix.F_WRLCK}
 	if unix.FcntlFlock(c.file.Fd(), unix.F_SETLK, &all) == nil {
-		_ = os.Remove(c.file.Name())
+		removed = os.Remove(c.file.Name()) == nil
 	}
 	c.file.Close()
+	return removed
+}
+
+// running reserves the id of a run, which the name of its host end is made of. It says
+// that the contain lives, whatever its state directory.
+func (c *claim) running(id string) error {
+	if c == nil {
+		return nil
+	}
+	return c.lock(0, []byte(id))
+}
+
+// isRunning tells whether a contain of this netns has reserved an id. It must not be
+// called by a process that has a claim: to close the file gives that up.
+func isRunning(id string) bool {
+	path := filepath.Join(defaultStateDir, claimsName)
+	if _, err := os.Lstat(path); err != nil {
+		return false
+	}
+	c, err := openClaims(path)
+	if err != nil {
+		return true // cannot be told
+	}
+	defer c.release()
+	return c.running(id) != nil
 }
 
 // takenBy says who holds a lock.

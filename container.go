@@ -37,6 +37,8 @@ type container struct {
 	config  *configs.Config // libcontainer's
 	rootfs  *rootfs
 	lib     *libcontainer.Container
+	entry   *os.File // the state entry, locked: see sweep.go
+	swept   chan struct{}
 	cgroup  cgroups.Manager
 	task    task
 	limits  limits
@@ -87,7 +89,7 @@ func init() {
 
 // createContainer makes the state entry of a container with a new id. Its undo
 // is destroy.
-func createContainer(opts options, h host) (*container, error) {
+func createContainer(opts options, h host, cl *claim) (*container, error) {
 	stateDir, err := filepath.Abs(opts.stateDir)
 	if err != nil {
 		return nil, fmt.Errorf("-state-dir %s: %w", quoted(opts.stateDir), err)
@@ -96,32 +98,62 @@ func createContainer(opts options, h host) (*container, error) {
 		// libcontainer sends it to its init as JSON, which would replace such bytes.
 		return nil, fmt.Errorf("-state-dir %s: not valid UTF-8", quoted(stateDir))
 	}
+	c := &container{
+		task: newTask(opts, h), limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
+		lent: h.lent, unread: make(chan struct{}), swept: make(chan struct{}),
+		own: h.own, ids: opts.ids, network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
+	}
+	c.limits.rlimits = rlimitsOf(opts, h)
+	c.pidfd.Store(-1)
 	const tries = 10
 	for try := 1; ; try++ {
-		id := newID()
-		config := newConfig(id, opts, h)
-		lib, err := libcontainer.Create(stateDir, id, config)
-		if errors.Is(err, libcontainer.ErrExist) && try < tries {
+		c.id = newID()
+		c.config = newConfig(c.id, opts, h)
+		err := c.makeEntry(stateDir, cl)
+		if try < tries && (errors.Is(err, libcontainer.ErrExist) || errors.Is(err, errSwept) || errors.Is(err, errTaken)) {
 			continue
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
 		}
-		c := &container{
-			id: id, config: config, lib: lib, task: newTask(opts, h),
-			limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
-			lent: h.lent, unread: make(chan struct{}),
-			own: h.own, ids: opts.ids, network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
-		}
-		c.limits.rlimits = rlimitsOf(opts, h)
-		c.pidfd.Store(-1)
-		if err := c.makeCgroup(h.cgroup); err != nil {
-			return nil, then(err, c.destroy())
-		}
-		// It was checked as "/". Now it is where init.go mounts it, and the directory
-		// that libcontainer starts its init in.
-		config.Rootfs = filepath.Join(stateDir, id)
-		return c, nil
+		break
 	}
+	go c.guard(func() { c.sweep(stateDir, opts) })
+	if err := c.makeCgroup(h.cgroup); err != nil {
+		return nil, then(err, c.destroy())
+	}
+	// It was checked as "/". Now it is where init.go mounts it, and the directory
+	// that libcontainer starts its init in.
+	c.config.Rootfs = filepath.Join(stateDir, c.id)
+	return c, nil
+}
+
+// makeEntry makes the state entry, and this process its owner.
+func (c *container) makeEntry(stateDir string, cl *claim) (err error) {
+	if err = cl.running(c.id); err != nil {
+		return err
+	}
+	if c.lib, err = libcontainer.Create(stateDir, c.id, c.config); err != nil {
+		return err
+	}
+	path := filepath.Join(stateDir, c.id)
+	if c.entry, err = takeEntry(path); err != nil && !errors.Is(err, errSwept) {
+		return then(err, os.RemoveAll(path))
+	}
+	return err
+}
+
+// sweep removes what dead contains have left, beside the start. What it cannot remove
+// soon is for the next.
+func (c *container) sweep(stateDir string, opts options) {
+	defer close(c.swept)
+	s := sweeper{dir: stateDir, until: time.Now().Add(staleIsBusy), removed: func(string) {}}
+	if len(opts.address) == 0 {
+		s.unheld = append(s.unheld, claimsName)
+	}
+	if !opts.ids.wanted {
+		s.unheld = append(s.unheld, usersName)
+	}
+	_ = s.sweep()
 }
 
 // newTask returns what pid1 is to do, but for its cgroups.
@@ -177,6 +209,9 @@ func (c *container) makeCgroup(h cgroupHost) error {
 	}
 	if c.cgroup, err = newCgroup(c.id, h, c.config.Cgroups); err != nil {
 		return fmt.Errorf("plan the cgroup: %w", err)
+	}
+	if err := note(c.entry, c.cgroup); err != nil {
+		return fmt.Errorf("write the state entry: %w", reason(err))
 	}
 	*m = bystander{c.cgroup}
 	if err := c.cgroup.Apply(-1); err != nil {
@@ -701,6 +736,8 @@ func (c *container) destroy() error {
 	}()
 	err := c.lib.Destroy()
 	<-unplugged
+	<-c.swept
+	c.entry.Close()
 	if err != nil {
 		return fmt.Errorf("clean up container %s: %w", c.id, err)
 	}

@@ -22,7 +22,7 @@
 //	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go privileges.go)
 //	     -> host.go (rootfs.go trust.go program.go capability.go seccomp.go bpf.go
 //	     cgroup.go blockio.go network.go) -> config.go
-//	     -> container.go (manager.go pid1.go verify.go) + network.go (attach.go claim.go
+//	     -> container.go (sweep.go manager.go pid1.go verify.go) + network.go (attach.go claim.go
 //	     strict.go names.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main
@@ -44,9 +44,11 @@ import (
 // usage is what -h prints and what README.md repeats; a test keeps the two,
 // the flag set and contain.8 in step.
 const usage = `Usage: contain -chroot DIR [flag ...] [--] program [argument ...]
+       contain gc [-state-dir DIR]
 
 Run program with DIR as its root file system, in namespaces of its own and
 within the given limits, and end as it ended. Must be run as root.
+gc removes what contains that were killed have left, as the next start does.
 
   -chroot DIR            directory that becomes / (required)
   -memory-limit SIZE     memory and swap of all its processes together, such as
@@ -168,6 +170,10 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 	if err = then(err, rec.open(opts.report)); err != nil {
 		return statusOf(err), err
 	}
+	if opts.gc {
+		err = collectGarbage(opts.stateDir, stdout)
+		return statusOf(err), err
+	}
 	if opts.print {
 		h, err := checkHost(opts)
 		if err == nil {
@@ -220,7 +226,7 @@ func runProgram(opts options, rec *record) (st status, err error) {
 		return statusOf(err), err
 	}
 	defer ids.release()
-	c, err := createContainer(opts, h)
+	c, err := createContainer(opts, h, claim)
 	if err != nil {
 		return statusOf(err), err
 	}

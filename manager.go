@@ -234,6 +234,17 @@ func (m *cgroup1) tasks() (paths []string, first int) {
 	return append(paths, last...), len(paths)
 }
 
+// cgroupDirs returns all directories of m, inner ones first.
+func cgroupDirs(m cgroups.Manager) (dirs []string) {
+	switch g := m.(type) {
+	case *cgroup2:
+		return []string{g.dir}
+	case *cgroup1:
+		dirs = append(slices.Compact(slices.Sorted(maps.Values(g.GetPaths()))), g.around...)
+	}
+	return dirs
+}
+
 func closeAll(files []*os.File) {
 	for _, f := range files {
 		f.Close()

@@ -28,6 +28,7 @@ type options struct {
 	init     bool     // the program is not PID 1, a small init is
 	print    bool     // the configuration, and run nothing
 	version  bool
+	gc       bool // run nothing, but remove what others have left
 }
 
 // defaultStateDir is where running containers are recorded.
@@ -210,6 +211,10 @@ func parseOptions(args []string) (options, error) {
 	if len(args) > 0 && args[0] == "chroot" {
 		args = append([]string{"-chroot"}, args[1:]...)
 	}
+	opts.gc = len(args) > 0 && args[0] == "gc"
+	if opts.gc {
+		args = args[1:]
+	}
 	fs := newFlagSet(&opts, text)
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return opts, err
@@ -218,8 +223,11 @@ func parseOptions(args []string) (options, error) {
 		return opts, withHint(fmt.Errorf("%.300w", err), usageHint)
 	}
 	opts.argv = fs.Args()
-	if opts.version {
+	switch {
+	case opts.version:
 		return opts, nil
+	case opts.gc:
+		return opts, opts.checkGC(fs)
 	}
 	if err := text.parse(&opts); err != nil {
 		return opts, err
@@ -229,6 +237,23 @@ func parseOptions(args []string) (options, error) {
 		return opts, fmt.Errorf("-userns %s: %w", quoted(string(opts.idsText)), err)
 	}
 	return opts, opts.checkUsage(fs)
+}
+
+// checkGC reports what "contain gc" does not take.
+func (o *options) checkGC(fs *flag.FlagSet) error {
+	others := len(o.argv)
+	fs.Visit(func(f *flag.Flag) {
+		if f.Name != "state-dir" {
+			others++
+		}
+	})
+	switch {
+	case others > 0:
+		return withHint(errors.New("gc takes nothing but -state-dir"), usageHint)
+	case o.stateDir == "":
+		return errors.New(`-state-dir "": empty`)
+	}
+	return nil
 }
 
 // readOn parses the flags behind one that could not be parsed.

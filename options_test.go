@@ -89,6 +89,7 @@ func TestParseOptions(t *testing.T) {
 		change func(*options)
 	}{
 		{"least", []string{"-chroot", "/r", "--", "p"}, nil},
+		{"gc only leads", []string{"-chroot", "/r", "gc"}, func(o *options) { o.argv = []string{"gc"} }},
 		{"leading word", []string{"chroot", "/r", "p"}, nil},
 		{"leading word is read once", []string{"chroot", "/r", "chroot", "/r"}, func(o *options) { o.argv = []string{"chroot", "/r"} }},
 		{"leading word only leads", []string{"-chroot", "/r", "chroot"}, func(o *options) { o.argv = []string{"chroot"} }},
@@ -438,6 +439,18 @@ func TestPrivilegesAddUp(t *testing.T) {
 		}
 		if set, err := opts.capabilities(own); set != want.set || text(err) != want.err {
 			t.Errorf("%s: %v, %v; want %v, %s", args, set.names(), err, want.set.names(), want.err)
+		}
+	}
+}
+
+func TestParseGC(t *testing.T) {
+	opts, err := parseOptions([]string{"gc", "-state-dir", "/s"})
+	if err != nil || !opts.gc || opts.stateDir != "/s" {
+		t.Errorf("%v, %+v", err, opts)
+	}
+	for _, args := range [][]string{{"gc", "x"}, {"gc", "-chroot", "/"}, {"gc", "-state-dir", ""}, {"gc", "-nope"}, {"gc", "gc"}} {
+		if _, err := parseOptions(args); err == nil {
+			t.Errorf("%q: no error", args)
 		}
 	}
 }

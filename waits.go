@@ -71,6 +71,13 @@ const (
 	netnsDies    = 500 * time.Microsecond
 	netnsIsHeld  = 30 * time.Millisecond
 
+	// A cgroup empties whose processes were killed, tried at this distance. What dead
+	// contains have left is left again if that takes longer than staleIsBusy for a start,
+	// which ends no sooner, and garbageIsBusy for "contain gc". Else: the next removes it.
+	cgroupEmpties = time.Millisecond
+	staleIsBusy   = 50 * time.Millisecond
+	garbageIsBusy = 2 * time.Second
+
 	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
 	// Else: the rest of the tree is not killed with it, unless another notice comes.
 	oomIsCounted, oomTries = time.Millisecond, 100

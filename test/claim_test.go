@@ -308,8 +308,8 @@ func TestAddressOfAKilledContainIsFree(t *testing.T) {
 			t.Errorf("the file of addresses is there: %v", err)
 		}
 		waitFor(t, "the programs' end", func() bool { return len(programs(t)) == 0 })
-		sweep(t)
 	}
+	sweep(t)
 }
 
 // One program after the other can have an address, though the last one's network

@@ -1,28 +1,15 @@
 package test
 
 import (
-	"os"
 	"strings"
 	"testing"
-
-	"github.com/opencontainers/cgroups"
 )
 
-// sweep removes what a contain that was killed by SIGKILL has left behind: its
-// cgroups and its state entry. Everything else the kernel removes.
+// sweep has contain remove what a contain that was killed by SIGKILL has left behind.
 func sweep(t *testing.T) {
 	t.Helper()
-	for _, dir := range cgroupDirs(t) {
-		if err := cgroups.RemovePath(dir); err != nil {
-			t.Error(err)
-		}
-	}
-	entries, err := os.ReadDir(stateDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		os.RemoveAll(stateDir + "/" + e.Name())
+	if r := contain(t, "gc"); r.code() != 0 || r.stderr != "" {
+		t.Errorf("gc: status %d, stderr %q", r.code(), r.stderr)
 	}
 }
 

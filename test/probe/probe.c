@@ -25,6 +25,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -1324,6 +1325,14 @@ static int do_lie(char **arg)
 	return 0;
 }
 
+/* outlive: do not die with the parent */
+static int do_outlive(char **arg)
+{
+	if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
+		return fail("prctl");
+	return do_wait(arg);
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -1348,7 +1357,7 @@ static const struct {
 	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
 	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
 	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive}, {"blurt", 3, do_blurt}, {"via", 4, do_via},
-	{"hear", 1, do_hear}, {"lie", 3, do_lie},
+	{"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive},
 };
 
 int main(int argc, char **argv)

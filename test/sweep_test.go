@@ -1,0 +1,327 @@
+package test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/cgroups"
+	"golang.org/x/sys/unix"
+)
+
+// What contains that were killed have left goes with the next start, or with "contain
+// gc"; and nothing else goes.
+
+// killed is what a contain that was killed by SIGKILL has left: its state entry, with
+// the program's processes gone.
+func killed(t *testing.T, args ...string) (entry string) {
+	t.Helper()
+	entries, pids := stateEntries(t), programs(t)
+	out, err := os.Create(filepath.Join(t.TempDir(), "out")) // no pipe, that one who lives on would hold
+	must(t, err)
+	defer out.Close()
+	cmd := exec.Command(containPath, append([]string{"-chroot", rootfs(t)}, args...)...)
+	cmd.Stdout, cmd.Stderr = out, out
+	p := startCommand(t, cmd)
+	waitFor(t, "the program", func() bool {
+		text, err := os.ReadFile(out.Name())
+		return err == nil && string(text) == "ready\n"
+	})
+	entries = without(stateEntries(t), entries)
+	pids = slices.DeleteFunc(programs(t), func(pid int) bool { return slices.Contains(pids, pid) })
+	if len(entries) != 1 || len(pids) == 0 {
+		t.Fatalf("one contain has the state entries %v, and the processes %v", entries, pids)
+	}
+	p.signal(t, syscall.SIGKILL)
+	p.wait(t)
+	waitFor(t, "the program to end", func() bool {
+		return slices.Contains(args, "outlive") || !slices.ContainsFunc(pids, isAlive)
+	})
+	return filepath.Join(stateDir, entries[0])
+}
+
+func isAlive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+// stateEntries returns the names of the state entries.
+func stateEntries(t *testing.T) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(stateDir)
+	must(t, err)
+	for _, e := range entries {
+		if e.IsDir() { // else: of the locks
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// wantOnly fails the test unless these state entries are there, with their cgroups, and
+// no others.
+func wantOnly(t *testing.T, entries ...string) {
+	t.Helper()
+	names := []string{}
+	for _, e := range entries {
+		names = append(names, filepath.Base(e))
+	}
+	slices.Sort(names)
+	if got := stateEntries(t); !slices.Equal(got, names) {
+		t.Errorf("state entries %q, want %q", got, names)
+	}
+	for _, dir := range cgroupDirs(t) {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(dir, name) }) {
+			t.Errorf("left: cgroup %s", dir)
+		}
+	}
+}
+
+var exit0 = []string{"--", "probe", "exit", "0"}
+
+// The next start removes what is left, and no sibling's.
+func TestNextStartSweeps(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	sibling := start(t, "-chroot", root, "-network-address", "172.17.0.70/24", "--", "probe", "wait")
+	sibling.waitLine(t, "ready")
+	theirs := stateEntries(t)
+	for _, args := range [][]string{{}, {"-network-address", "172.17.0.71/24"}, {"-memory-limit", "64M"}, {"-userns"}, {"-init=false"}} {
+		killed(t, append(args, "--", "probe", "wait")...)
+		r := contain(t, append([]string{"-chroot", root}, exit0...)...)
+		r.want(t, 0, "")
+		wantOnly(t, theirs...)
+	}
+	sibling.signal(t, syscall.SIGTERM)
+	sibling.wait(t)
+}
+
+// gc says what it removes, and does what the next start does.
+func TestGarbageCollection(t *testing.T) {
+	leavesNothing(t)
+	sibling := start(t, "-chroot", rootfs(t), "--", "probe", "wait")
+	sibling.waitLine(t, "ready")
+	theirs := stateEntries(t)
+	entry := killed(t, "-network-address", "172.17.0.71/24", "--", "probe", "wait")
+	var want []string
+	for _, dir := range cgroupDirs(t) {
+		if strings.Contains(dir, filepath.Base(entry)) {
+			want = append(want, "removed "+dir)
+		}
+	}
+	if len(want) == 0 && !underSystemd() {
+		t.Fatal("no cgroups are left")
+	}
+	r := contain(t, "gc")
+	if r.code() != 0 || r.stderr != "" || !strings.Contains(r.stdout, "removed "+entry+"\n") {
+		t.Errorf("status %d, stdout %q, stderr %q", r.code(), r.stdout, r.stderr)
+	}
+	for _, line := range want {
+		if !underSystemd() && !strings.Contains(r.stdout, line+"\n") {
+			t.Errorf("stdout %q lacks %q", r.stdout, line)
+		}
+	}
+	wantOnly(t, theirs...)
+	contain(t, "gc").want(t, 0, "")
+	contain(t, "gc", "-state-dir", t.TempDir()+"/none").want(t, 0, "")
+	contain(t, "gc", "-memory-limit", "1M").wantError(t, 125, "gc takes nothing but -state-dir")
+	contain(t, "gc", "probe").wantError(t, 125, "gc takes nothing but -state-dir")
+	sibling.signal(t, syscall.SIGTERM)
+	sibling.wait(t)
+}
+
+// A program that outlives its contain (-init=false: it has asked the kernel not to end
+// it) ends with the next start.
+func TestSweepEndsTheProgram(t *testing.T) {
+	leavesNothing(t)
+	killed(t, "-init=false", "--", "probe", "outlive")
+	if len(programs(t)) == 0 {
+		t.Fatal("the program has not outlived contain")
+	}
+	contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
+	wantOnly(t)
+	if pids := programs(t); len(pids) > 0 {
+		t.Errorf("processes %v live on", pids)
+	}
+}
+
+// A process that somebody has put into a dead container's cgroup is not killed: the
+// cgroup stays, and gc says why, until it is gone.
+func TestForeignProcessInADeadCgroup(t *testing.T) {
+	leavesNothing(t)
+	if underSystemd() {
+		t.Skip("systemd ends what is in a scope")
+	}
+	killed(t, "--", "probe", "wait")
+	foreign := exec.Command("sleep", "1000")
+	must(t, foreign.Start())
+	dirs := cgroupDirs(t)
+	must(t, cgroups.WriteCgroupProc(dirs[0], foreign.Process.Pid))
+	before := time.Now()
+	contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
+	if waited := time.Since(before); waited > patience/2 {
+		t.Errorf("the next start took %s", waited)
+	}
+	contain(t, "gc").wantError(t, 125, "remove cgroup \""+dirs[0]+"\": device or resource busy")
+	if !isAlive(foreign.Process.Pid) {
+		t.Error("the foreign process was killed")
+	}
+	must(t, foreign.Process.Kill())
+	foreign.Wait()
+	contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
+	wantOnly(t)
+}
+
+// What a state entry says is not believed: nothing else is removed, or ended.
+func TestGarbageInTheStateDirectory(t *testing.T) {
+	leavesNothing(t)
+	own := filepath.Join("/sys/fs/cgroup", "contain-test-garbage")
+	if !unified() {
+		own = filepath.Join("/sys/fs/cgroup/cpuset", "contain-test-garbage")
+	}
+	must(t, os.Mkdir(own, 0o755))
+	defer os.Remove(own)
+	elsewhere := filepath.Join(t.TempDir(), "contain-01234567")
+	must(t, os.Mkdir(elsewhere, 0o755))
+	keep := map[string]string{ // what is no entry
+		"notes": "x", "0123456": "x", "012345678": "x", "ABCDEF01": "x", "g0123456": "x", "fedcba98": "a file",
+	}
+	for name, text := range keep {
+		must(t, os.WriteFile(filepath.Join(stateDir, name), []byte(text), 0o600))
+		defer os.Remove(filepath.Join(stateDir, name))
+	}
+	must(t, os.Symlink(elsewhere, stateDir+"/89abcdef"))
+	defer os.Remove(stateDir + "/89abcdef")
+	for i, text := range []string{
+		own, own + "\n" + elsewhere + "\n/\n\n" + filepath.Dir(own) + "/../..\n", elsewhere + "\n" + elsewhere[:len(elsewhere)-8] + "\n",
+		strings.Repeat("\x00\xff", 1<<16), "contain-01234567", "/sys/fs/cgroup/nowhere/contain-01234567\n", "",
+	} {
+		entry := filepath.Join(stateDir, "0123456"+itoa(7+i%3))
+		must(t, os.Mkdir(entry, 0o700), os.WriteFile(entry+"/cgroups", []byte(text), 0o600),
+			os.WriteFile(entry+"/state.json", []byte(`{"cgroup_paths":{"memory":"`+own+`"},"init_process_pid":1}`), 0o600))
+		contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
+		if _, err := os.Lstat(entry); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%.40q: the entry stays: %v", text, err)
+		}
+	}
+	entry := stateDir + "/0123456a" // a FIFO would be waited for, a link followed
+	must(t, os.Mkdir(entry, 0o700), unix.Mkfifo(entry+"/cgroups", 0o600))
+	contain(t, "gc").want(t, 0, "removed "+entry+"\n")
+	must(t, os.Mkdir(entry, 0o700), os.Symlink(elsewhere, entry+"/cgroups"))
+	contain(t, "gc").want(t, 0, "removed "+entry+"\n")
+	for _, path := range append([]string{own, elsewhere, stateDir + "/89abcdef"}, stateDir+"/notes", stateDir+"/fedcba98") {
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("gone: %v", err)
+		}
+	}
+}
+
+// An entry that another sweeper has at the moment, and one that is locked by its owner,
+// stay.
+func TestLockedEntryStays(t *testing.T) {
+	leavesNothing(t)
+	entry := killed(t, "--", "probe", "wait")
+	f, err := os.Open(entry)
+	must(t, err, unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
+	contain(t, "gc").want(t, 0, "")
+	wantOnly(t, entry)
+	f.Close()
+	sweep(t)
+}
+
+// The veth of a contain that was killed stays while somebody holds the program's network
+// namespace: the next start removes it. That of a program too short for contain to see
+// that, gc removes, but none that is up or whose contain runs.
+func TestSweepOfHeldNetns(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	p := start(t, "-chroot", root, "-network-address", "172.17.0.71/24", "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	holdNetns(t)
+	p.signal(t, syscall.SIGKILL)
+	p.wait(t)
+	contain(t, append([]string{"-chroot", root}, exit0...)...).want(t, 0, "")
+	if names := hostEnds(t); len(names) > 0 {
+		t.Errorf("%v are there", names)
+	}
+
+	live := start(t, "-chroot", root, "-state-dir", t.TempDir(), "-network-address", "172.17.0.71/24", "--", "probe", "wait")
+	live.waitLine(t, "ready")
+	theirs := hostEnds(t)
+	for _, args := range [][]string{{"add", "ctn0badcafe", "type", "veth", "peer", "name", "other"},
+		{"set", theirs[0], "down"}, {"add", "ctn1badcafe", "type", "veth", "peer", "name", "another"}, {"set", "ctn1badcafe", "up"}} {
+		if out, err := exec.Command("ip", append([]string{"link"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip link %v: %s", args, out)
+		}
+	}
+	contain(t, "gc").want(t, 0, "removed interface ctn0badcafe\n")
+	if names := hostEnds(t); !slices.Equal(names, append(theirs, "ctn1badcafe")) {
+		t.Errorf("there are %v", names)
+	}
+	must(t, exec.Command("ip", "link", "del", "ctn1badcafe").Run())
+	live.signal(t, syscall.SIGTERM)
+	live.wait(t)
+}
+
+// Many start at once where many have died: each runs, and all is removed.
+func TestManySweepAtOnce(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	n := often(30)
+	var dead []*process
+	for range n {
+		dead = append(dead, start(t, "-chroot", root, "--", "probe", "wait"))
+	}
+	for _, p := range dead {
+		p.waitLine(t, "ready")
+		p.signal(t, syscall.SIGKILL)
+	}
+	for _, p := range dead {
+		p.wait(t)
+	}
+	workers(8, n, func(int, int) {
+		contain(t, append([]string{"-chroot", root}, exit0...)...).want(t, 0, "")
+	})
+	sweep(t) // what had not quite ended
+	wantOnly(t)
+}
+
+// A start that meets a sweeper in the moment in which its entry is not locked yet takes
+// another name.
+func TestEntryIsTakenAway(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	quit, done := make(chan struct{}), make(chan int)
+	go func() {
+		taken := 0
+		for {
+			select {
+			case <-quit:
+				done <- taken
+				return
+			default:
+			}
+			entries, _ := os.ReadDir(stateDir)
+			for _, e := range entries {
+				f, err := os.Open(filepath.Join(stateDir, e.Name()))
+				if err != nil {
+					continue
+				}
+				if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+					os.RemoveAll(f.Name())
+					taken++
+				}
+				f.Close()
+			}
+		}
+	}()
+	for range often(100) {
+		contain(t, append([]string{"-chroot", root}, exit0...)...).want(t, 0, "")
+	}
+	close(quit)
+	t.Logf("%d were taken away", <-done)
+}
