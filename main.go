@@ -140,7 +140,7 @@ func main() {
 	st, err := run(os.Args[min(1, len(os.Args)):], os.Stdout) // there may be not even a name
 	if err != nil {
 		letDie()
-		report(os.Stderr, err)
+		report(standardError{}, err)
 	}
 	st.end()
 }

@@ -97,6 +97,17 @@ func report(w io.Writer, err error) {
 	}
 }
 
+// standardError is descriptor 2, to which contain writes a line even if nobody reads
+// it: os.Stderr would die of SIGPIPE, before all is undone or with the wrong status.
+type standardError struct{}
+
+func (standardError) Write(p []byte) (int, error) {
+	if err := writeAll(2, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 func oneLine(s string) string {
 	var b strings.Builder
 	for _, r := range strings.TrimRight(s, "\n") {

@@ -1,0 +1,297 @@
+package test
+
+// The faults of faults.md: something is missing, full, frozen, replaced or killed,
+// before or while a program runs. Whatever it is, contain ends as the program did, or
+// with 125 and one line; nothing is left on the host; and nobody else's is touched.
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/cgroups"
+	"golang.org/x/sys/unix"
+)
+
+// ranOrRefused fails the test unless the program has run and ended with 7, or contain
+// has said in one line why it has not. It tells which.
+func (r result) ranOrRefused(t *testing.T, what string) (ran bool) {
+	t.Helper()
+	if r.code() == 7 && r.stderr == "" {
+		return true
+	}
+	line, rest, _ := strings.Cut(r.stderr, "\n")
+	if r.code() != 125 || !strings.HasPrefix(line, "contain: ") || rest != "" && (!strings.HasPrefix(rest, "hint: ") || strings.Count(rest, "\n") != 1) {
+		t.Errorf("%s: status %d, stderr %q; want 7, or 125 and one line", what, r.code(), cut(r.stderr))
+	}
+	return false
+}
+
+// cut shortens what a failed test prints.
+func cut(s string) string { return s[:min(len(s), 2000)] }
+
+// shell runs a script of bash with contain as its arguments, and to go with it exit7.
+func shell(t *testing.T, script string, args ...string) result {
+	t.Helper()
+	return startCommand(t, exec.Command("bash", append([]string{"-c", script, containPath}, args...)...)).wait(t)
+}
+
+// noContainers fails the test if a container is left, also in what the test removes.
+func noContainers(t *testing.T, what string) {
+	t.Helper()
+	entries, err := os.ReadDir(stateDir)
+	if dirs := cgroupDirs(t); err != nil || len(entries)+len(dirs) > 0 {
+		t.Errorf("%s: left are %v, %v", what, entries, dirs)
+		sweep(t)
+	}
+}
+
+// parentOfProgram is the host's pid of the init of the only container.
+func parentOfProgram(t *testing.T) int {
+	t.Helper()
+	pid, err := strconv.Atoi(field(readStatus(t, initPID(t)), "PPid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// F3, F46: who kills the init kills the program; it is the program's end by SIGKILL.
+func TestInitIsKilled(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, flags := range []string{"", "-network-address 172.17.0.99/24", "-memory-limit 64M -timeout 1h", "-userns", "-tty always"} {
+		p := start(t, slices.Concat([]string{"-chroot", root}, strings.Fields(flags), []string{"--", "probe", "wait"})...)
+		waitFor(t, "the program to run", func() bool { return strings.HasPrefix(p.stdout.String(), "ready") })
+		must(t, syscall.Kill(parentOfProgram(t), syscall.SIGKILL))
+		if r := p.wait(t); r.status != syscall.WaitStatus(syscall.SIGKILL) || r.stderr != "" {
+			t.Errorf("%s: wait status %#x, stderr %q", flags, r.status, r.stderr)
+		}
+		noContainers(t, flags)
+	}
+}
+
+// F6: that nobody reads its stderr changes nothing in how contain ends.
+func TestNobodyReadsStderr(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, c := range []struct {
+		code int
+		args string
+	}{
+		{125, "-nope"}, {125, "-chroot /nope -- probe"}, {127, "-chroot " + root + " -- nope"},
+		{125, "-chroot " + root + " -state-dir /proc/nope -- probe wait"},
+		{137, "-chroot " + root + " -memory-limit 16M -- probe hog 100000000"},
+		{124, "-chroot " + root + " -timeout 10ms -- probe wait"}, {7, "-chroot " + root + " -- probe exit 7"},
+	} {
+		for _, limits := range []string{"", "ulimit -n 30; "} {
+			nobody, w, err := os.Pipe()
+			must(t, err, nobody.Close())
+			cmd := exec.Command("bash", append([]string{"-c", limits + `exec "$0" "$@"`, containPath}, strings.Fields(c.args)...)...)
+			cmd.Stderr = w
+			p := startCommand(t, cmd)
+			w.Close()
+			want := c.code
+			if limits != "" {
+				want = 125
+			}
+			if r := p.wait(t); r.code() != want {
+				t.Errorf("%s%s: status %d, want %d", limits, c.args, r.code(), want)
+			}
+		}
+	}
+	spanningTree(t, bridge(t, "br-stp", "172.23.0.1/24"))
+	nobody, w, err := os.Pipe()
+	must(t, err, nobody.Close())
+	cmd := exec.Command(containPath, "-chroot", root, "-bridge", "br-stp", "-network-address", "172.23.0.2/24", "--", "probe", "exit", "7")
+	cmd.Stderr = w
+	p := startCommand(t, cmd) // it says that it waits
+	w.Close()
+	if r := p.wait(t); r.code() != 7 {
+		t.Errorf("waiting for the bridge: status %d", r.code())
+	}
+}
+
+// F9: to a device that is full the program gets its error, and contain its status.
+func TestFullDevice(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for script, code := range map[string]int{
+		`exec "$0" -chroot $1 -- probe fill 100000 >/dev/full`:          1,
+		`exec "$0" -chroot $1 -- probe exit 7 >/dev/full 2>&1`:          7,
+		`exec "$0" -chroot $1 -- nope >/dev/full 2>&1`:                  127,
+		`exec "$0" -nope >/dev/full 2>&1`:                               125,
+		`exec "$0" -h >/dev/full 2>&1`:                                  125,
+		`exec "$0" -chroot $1 -tty always -- probe exit 7 >/dev/full`:   7,
+		`exec "$0" -chroot $1 -timeout 10ms -- probe wait >/dev/full`:   124,
+		`exec "$0" -chroot $1 -report /dev/full -- probe exit 7 2>&-`:   7,
+		`exec "$0" -chroot $1 -print-config -- probe exit 7 >/dev/full`: 125,
+	} {
+		if r := shell(t, script, root); r.code() != code || code == 7 && r.stderr != "" {
+			t.Errorf("%s: status %d, stderr %q; want %d", script, r.code(), r.stderr, code)
+		}
+	}
+}
+
+// F10: a state directory without room, for files or for what is in them.
+func TestFullStateDir(t *testing.T) {
+	leavesNothing(t)
+	root, dir := rootfs(t), filepath.Join(t.TempDir(), "state")
+	must(t, os.Mkdir(dir, 0o700))
+	refused := map[string]int{}
+	for _, options := range []string{
+		"nr_inodes=1", "nr_inodes=2", "nr_inodes=3", "nr_inodes=4", "nr_inodes=5", "nr_inodes=6", "nr_inodes=12",
+		"size=4k", "size=8k", "size=12k", "size=16k", "size=32k", "size=64k",
+	} {
+		for _, network := range [][]string{nil, {"-network-address", "172.17.0.99/24"}} {
+			must(t, unix.Mount("none", dir, "tmpfs", 0, "mode=700,"+options))
+			r := contain(t, slices.Concat([]string{"-chroot", root, "-state-dir", dir}, network, exit7)...)
+			if !r.ranOrRefused(t, options) {
+				kind, _, _ := strings.Cut(options, "=")
+				refused[kind]++
+				r.wantError(t, 125, "no space left on device")
+				r.wantError(t, 125, dir)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("%s: left are %v, %v", options, left, err)
+			}
+			must(t, unix.Unmount(dir, 0))
+		}
+	}
+	if refused["size"] == 0 || refused["nr_inodes"] == 0 {
+		t.Errorf("not one was too small: %v", refused)
+	}
+}
+
+// F11: a state directory that is none, or that others than root could change.
+func TestUnusableStateDir(t *testing.T) {
+	leavesNothing(t)
+	root, dir := rootfs(t), t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	must(t, os.WriteFile(at("file"), nil, 0o600), os.Mkdir(at("real"), 0o700), os.Symlink("real", at("link")), os.Symlink("nowhere", at("dangling")),
+		os.Mkdir(at("foreign"), 0o700), os.Mkdir(at("foreign/below"), 0o700), os.Chown(at("foreign"), 1000, 1000),
+		os.Mkdir(at("open"), 0o700), os.Chmod(at("open"), 0o777), os.Mkdir(at("sticky"), 0o700), os.Chmod(at("sticky"), 0o777|os.ModeSticky),
+		os.Mkdir(at("group"), 0o700), os.Chmod(at("group"), 0o770), os.Mkdir(at("readonly"), 0o700), unix.Mount("none", at("readonly"), "tmpfs", unix.MS_RDONLY, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(at("readonly"), 0)) })
+	for name, text := range map[string]string{
+		"file": "not a directory", "file/below": "not a directory", "link": "is a symbolic link", "dangling": "is a symbolic link",
+		"foreign": "can be changed by user 1000, who owns it", "foreign/below": "can be changed by user 1000, who owns it",
+		"open": "can be changed by everybody", "sticky": "can be changed by everybody", "group": "can be changed by group 0",
+		"readonly": "read-only file system", "readonly/below": "read-only file system",
+	} {
+		for _, network := range [][]string{nil, {"-network-address", "172.17.0.99/24"}} {
+			contain(t, slices.Concat([]string{"-chroot", root, "-state-dir", at(name)}, network, exit7)...).wantError(t, 125, text)
+		}
+	}
+	contain(t, slices.Concat([]string{"-chroot", root, "-state-dir", at("new/and/below")}, exit7)...).want(t, 7, "")
+	contain(t, slices.Concat([]string{"-chroot", root, "-state-dir", at("link/below")}, exit7)...).want(t, 7, "")
+	if left, err := filepath.Glob(at("*/*")); err != nil || len(left) != 3 { // foreign/below, new/and, real/below
+		t.Errorf("left are %q, %v", left, err)
+	}
+}
+
+// box makes a cgroup of a controller for contain to be started in, and returns the
+// directory whose limits hold there, and the file that takes a process in.
+func box(t *testing.T, controller string) (dir, procs string) {
+	t.Helper()
+	if underSystemd() {
+		t.Skip("needs cgroups that are the tests' own")
+	}
+	own, err := cgroups.GetOwnCgroupPath(controller)
+	dir, procs = filepath.Join(own, "box"), filepath.Join(own, "box", "cgroup.procs")
+	if unified() {
+		dir, err = filepath.Join(filepath.Dir(ownCgroup2(t)), "box"), nil
+		procs = filepath.Join(dir, "caller", "cgroup.procs")
+	}
+	must(t, err, os.MkdirAll(filepath.Dir(procs), 0o755))
+	t.Cleanup(func() { must(t, cgroups.RemovePath(dir)) })
+	if unified() {
+		must(t, cgroups.WriteFile(dir, "cgroup.subtree_control", "+memory +pids"))
+	}
+	return dir, procs
+}
+
+// boxed is a command that runs contain in a box.
+func boxed(procs string, args ...string) *exec.Cmd {
+	return exec.Command("sh", append([]string{"-c", `echo 0 >"$0" && exec "$@"`, procs, containPath}, args...)...)
+}
+
+// F14: with any number of processes left for it, contain works or says that these are
+// too few. It says so before it has changed anything, or the next start removes it.
+func TestFewProcesses(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	dir, procs := box(t, "pids")
+	first, last := -1, -1 // that works, that does not
+	for n := range 48 {
+		if testing.Short() && n%5 != 1 {
+			continue
+		}
+		must(t, cgroups.WriteFile(dir, "pids.max", itoa(n+1)))
+		for _, flags := range [][]string{nil, {"-network-address", "172.17.0.99/24", "-memory-limit", "64M"}} {
+			r := startCommand(t, boxed(procs, slices.Concat([]string{"-chroot", root}, flags, exit7)...)).wait(t)
+			if r.ranOrRefused(t, itoa(n)+" processes more") {
+				if first < 0 {
+					first = n
+				}
+			} else {
+				last = n
+				if !regexp.MustCompile("processes|temporarily unavailable").MatchString(r.stderr) {
+					t.Errorf("%d: stderr %q", n, r.stderr)
+				}
+			}
+			noContainers(t, itoa(n)+" processes more")
+		}
+	}
+	t.Logf("it works with %d, and not with %d", first, last)
+	if first < 0 || last < 0 || last > 40 {
+		t.Error("want both, and 40 to be enough")
+	}
+}
+
+// F15: with any number of descriptors contain works or says that these are too few.
+func TestFewDescriptors(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for n := 3; n < 64; n++ {
+		if !leftOut(n) {
+			shell(t, "ulimit -n "+itoa(n)+`; exec "$0" -chroot "$1" -- probe exit 7`, root).wantError(t, 125, "ulimit -n")
+		}
+	}
+	for _, flags := range []string{"", "-init=false", "-userns -memory-limit 64M -report /dev/null -dns 172.17.0.1 -hosts a:172.17.0.2 -tty always " +
+		"-network-address 172.17.0.99/24 -network-address 2001:db8:17::99/64 -network-strict -cpu-time 60s -cpus 0.5 -network-bandwidth 10mbit"} {
+		shell(t, `ulimit -n 64; exec "$0" -chroot "$@" -- probe exit 7`, append([]string{root}, strings.Fields(flags)...)...).want(t, 7, "")
+	}
+}
+
+// A little memory around contain itself: it works, or is killed; and nothing of the
+// program survives it.
+func TestLittleMemoryForContain(t *testing.T) {
+	root := rootfs(t)
+	dir, procs := box(t, "memory")
+	ends := map[string]int{}
+	for _, megabytes := range []int{1, 2, 4, 5, 6, 7, 8, 12, 16, 24, 32, 64} {
+		file := map[bool]string{true: "memory.max", false: "memory.limit_in_bytes"}[unified()]
+		waitFor(t, "the limit to be set", func() bool { return cgroups.WriteFile(dir, file, itoa(megabytes)+"M") == nil })
+		for _, program := range []string{"exit 7", "wait", "hog 100000000", "bomb"} {
+			args := append([]string{"-chroot", root, "-pids-limit", "200", "-timeout", "500ms", "-grace", "0", "--", "probe"}, strings.Fields(program)...)
+			r := startCommand(t, boxed(procs, args...)).wait(t)
+			ends[itoa(r.code())]++
+			if !slices.Contains([]int{0, 7, 124, 137, 125}, r.code()) || strings.Count(r.stderr, "\n") > 2 {
+				t.Errorf("%d MB, %s: status %d, stderr %q", megabytes, program, r.code(), cut(r.stderr))
+			}
+			waitFor(t, "the program's end", func() bool { return len(programs(t)) == 0 })
+			sweep(t)
+		}
+	}
+	t.Log("ends:", ends)
+	if ends["7"] == 0 || ends["137"] == 0 {
+		t.Errorf("ends: %v", ends)
+	}
+}
