@@ -149,7 +149,7 @@ func isRunning(id string) bool {
 // takenBy says who holds a lock.
 func (c *claim) takenBy(lock unix.Flock_t) error {
 	if err := unix.FcntlFlock(c.file.Fd(), unix.F_GETLK, &lock); err == nil && lock.Type != unix.F_UNLCK && lock.Pid > 0 {
-		return fmt.Errorf("is in use by another contain, process %d", lock.Pid)
+		return fmt.Errorf("%w, process %d", errTaken, lock.Pid)
 	}
 	return errTaken
 }
@@ -195,18 +195,18 @@ func (h host) reserve(opts options) (*claim, *question, error) {
 }
 
 // claimsDir makes the place of the locks: one for all, whatever their state directories,
-// or, where contain cannot write there, its own.
+// or, where contain cannot write there, or others can, its own.
 func claimsDir(common, own string) (string, error) {
 	var err error
 	for _, dir := range []string{common, own} {
-		if err = os.MkdirAll(dir, 0o700); err == nil {
+		if _, err = makeStateDir(dir); err == nil {
 			err = unix.Access(dir, unix.W_OK) // a read-only file system
 		}
 		if err == nil {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("-state-dir %s: %w", quoted(own), reason(err))
+	return "", fmt.Errorf("-state-dir %s: %w", quoted(own), err)
 }
 
 // neighbours is the kernel's table of neighbours: a netlink.Handle, or a test's.

@@ -98,6 +98,9 @@ func createContainer(opts options, h host, cl *claim) (*container, error) {
 		// libcontainer sends it to its init as JSON, which would replace such bytes.
 		return nil, fmt.Errorf("-state-dir %s: not valid UTF-8", quoted(stateDir))
 	}
+	if stateDir, err = makeStateDir(stateDir); err != nil {
+		return nil, fmt.Errorf("-state-dir %s: %w", quoted(opts.stateDir), err)
+	}
 	c := &container{
 		task: newTask(opts, h), limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
 		lent: h.lent, unread: make(chan struct{}), swept: make(chan struct{}),

@@ -289,6 +289,11 @@ func collectGarbage(stateDir string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-state-dir %s: %w", quoted(stateDir), err)
 	}
+	if _, err := os.Lstat(dir); err == nil {
+		if dir, err = makeStateDir(dir); err != nil {
+			return fmt.Errorf("-state-dir %s: %w", quoted(stateDir), err)
+		}
+	}
 	var unwritten error
 	s := sweeper{dir: dir, unheld: []string{claimsName, usersName}, until: time.Now().Add(garbageIsBusy), removed: func(what string) {
 		_, err := fmt.Fprintf(stdout, "removed %s\n", oneLine(what))

@@ -61,6 +61,23 @@ func checkTrust(dir string, opened *os.File) error {
 	return then(trusted(at, nil), sameDirectory(at, opened))
 }
 
+// makeStateDir makes dir, where contain keeps what others must not touch: the place a
+// rootfs is mounted at, and the locks of addresses. It reports one that others than root
+// could change, or exchange for another, and returns its path without symbolic links:
+// libcontainer follows none.
+func makeStateDir(dir string) (string, error) {
+	if link, err := os.Lstat(dir); err == nil && link.Mode()&os.ModeSymlink != 0 {
+		return "", errors.New("is a symbolic link")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", reason(err)
+	}
+	if err := checkTrust(dir, nil); err != nil {
+		return "", withHint(err, "it must be root's, and so must be the directories above it: chown root, chmod 700")
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
 // sameDirectory reports that the walk has led elsewhere than the kernel's before.
 func sameDirectory(at int, opened *os.File) error {
 	if opened == nil {
