@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -128,7 +129,7 @@ func checkCgroup1(need []string) (h cgroupHost, err error) {
 	}
 	h.swapLimit = found["memory"] != "" && exists(found["memory"], "memory.memsw.limit_in_bytes")
 	h.pidsLimit = found["pids"] != ""
-	return h, nil
+	return h, checkRoom(found["pids"])
 }
 
 // checkQuota reports a share of CPU time that cgroup v1 does not take, because a
@@ -182,9 +183,14 @@ func checkCgroup2(need, wanted []string) (cgroupHost, error) {
 	h.own = filepath.Join(cgroup2Root, own[""])
 	h.parent = filepath.Join(cgroup2Root, path.Dir(own[""]))
 	if systemd.IsRunningSystemd() && !delegated(h.parent) {
-		return h, h.inScope(own[""], need, wanted)
+		err = h.inScope(own[""], need, wanted)
+	} else {
+		err = h.beside(need, wanted)
 	}
-	return h, h.beside(need, wanted)
+	if err == nil {
+		err = checkRoom(h.own)
+	}
+	return h, err
 }
 
 // inScope plans for a scope that systemd makes, in the slice of the cgroup own.
@@ -276,6 +282,26 @@ func notEnabled(dir, controller string) error {
 		return withHint(err, fmt.Sprintf("mkdir %[1]s/init && for p in $(cat %[1]s/cgroup.procs); do echo $p > %[1]s/init/cgroup.procs; done; echo +%[2]s > %[3]s", dir, controller, file))
 	}
 	return withHint(err, fmt.Sprintf("echo +%s > %s", controller, file))
+}
+
+// ownTasks is how many processes and threads contain still needs, when it looks at the
+// host: its own threads, the init's, and the program.
+const ownTasks = 24
+
+// checkRoom reports a cgroup, dir or one around it, that has not room for these: without
+// a thread the Go runtime could not even undo what was done.
+func checkRoom(dir string) error {
+	for ; len(dir) > len(cgroup2Root); dir = filepath.Dir(dir) {
+		most, err := fscommon.GetCgroupParamUint(dir, "pids.max")
+		if err != nil || most == math.MaxUint64 {
+			continue
+		}
+		if now, err := fscommon.GetCgroupParamUint(dir, "pids.current"); err == nil && now+ownTasks > most {
+			return fmt.Errorf("cgroup %s has room for %d more processes: too few, contain itself needs %d",
+				quoted(dir), max(most, now)-now, ownTasks)
+		}
+	}
+	return nil
 }
 
 // has tells whether a file of a cgroup directory lists a word.

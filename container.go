@@ -482,6 +482,7 @@ func (c *container) exec(sigs *signals) error {
 		return err
 	}
 	sigs.passEarly(c)
+	waitForThreads()
 	c.startedAt = time.Now()
 	_, _ = c.report.Write([]byte{0}) // an error: killed
 	if c.limits.wall != 0 || c.limits.cpuTime != 0 {

@@ -5,6 +5,7 @@
 package main
 
 /*
+#cgo LDFLAGS: -Wl,--wrap=pthread_create
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,6 +16,7 @@ package main
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "pid1.h"
+#include "threads.h"
 
 // The signals that were ignored when the process began, as a mask. The Go
 // runtime replaces most of them by its own handlers before any Go code runs.
@@ -91,6 +93,8 @@ static void before_everything(void) {
 		sigfillset(&all);
 		sigprocmask(SIG_SETMASK, &all, NULL);
 		need_limits(); // it prints: no SIGPIPE
+	} else {
+		complain_to(PID1_REPORT);
 	}
 }
 
@@ -209,6 +213,10 @@ func detachStdio() {
 	os.Stdin, os.Stdout = null, null
 	os.Stderr = os.NewFile(reportFD, "report")
 }
+
+// waitForThreads has the Go runtime wait for a thread that cannot be started, for as
+// long as it takes; before, contain ends after a moment, see threads.c.
+func waitForThreads() { C.be_patient() }
 
 // programStdio keeps the garbage collector from closing descriptors 0 to 2.
 var programStdio [3]*os.File

@@ -1,0 +1,39 @@
+/*
+ * A thread that cannot be started, for there are too many processes: the Go runtime
+ * tries for a fifth of a second, and would then print its stack and the registers, and
+ * die of SIGABRT. The linker puts __wrap_pthread_create in the place of
+ * pthread_create (--wrap, ld(1)), through which the runtime starts all threads but the first.
+ */
+#include "threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Where to say it, and whether it is to be said at all: while a program runs, others
+ * may take all processes for long, and be none of its business. */
+static int complaints = 2, patient, said;
+
+void complain_to(int fd) { complaints = fd; }
+void be_patient(void) { __atomic_store_n(&patient, 1, __ATOMIC_RELAXED); }
+
+int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+	const int tries = 50;
+	for (int i = 0;; i++) {
+		int err = __real_pthread_create(thread, attr, start, arg);
+		if (err != EAGAIN)
+			return err;
+		if (i >= tries && !__atomic_load_n(&patient, __ATOMIC_RELAXED)) {
+			while (__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED))
+				pause(); /* another says it */
+			dprintf(complaints, "%scannot start a thread: there are too many processes (pids.max, kernel.threads-max)\n",
+				complaints == 2 ? "contain: " : "");
+			_exit(125);
+		}
+		usleep(10000);
+	}
+}
