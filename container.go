@@ -304,14 +304,20 @@ func (c *container) kill() {
 	c.signal(unix.SIGKILL, pid1ToProgram)
 }
 
-// unleash lifts the limits that make processes wait: they must run to die, and what
-// they have asked of a disk must be done. With -cpus 0.01 it took a hundred of them
-// ten seconds; with one byte a second from a disk, for ever.
+// unleash lifts what makes processes wait: they must run to die, and what they have
+// asked of a disk must be done. With -cpus 0.01 it took a hundred of them ten seconds;
+// with one byte a second from a disk, or frozen by somebody else, for ever.
 func (c *container) unleash() {
-	if c.cgroup == nil || c.limits.cpuQuota == 0 && len(c.disks) == 0 {
+	if c.cgroup == nil {
 		return
 	}
 	c.unleashed.Do(func() {
+		if g, ok := c.cgroup.(*cgroup1); ok && g.Path("freezer") != "" {
+			thaw(g.Path("freezer"))
+		}
+		if c.limits.cpuQuota == 0 && len(c.disks) == 0 {
+			return
+		}
 		if c.reported {
 			c.found = readLimits(c.cgroup)
 		}

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/opencontainers/cgroups"
@@ -88,7 +89,7 @@ func (m *cgroup2) Apply(int) error {
 
 // Destroy removes the cgroup; nothing may be in it any more.
 func (m *cgroup2) Destroy() error {
-	err := cgroups.RemovePath(m.dir)
+	err := remove(m.dir)
 	if m.scope != nil {
 		err = then(err, m.scope.stop())
 	}
@@ -170,7 +171,7 @@ func (m *cgroup1) oomEvents() (*os.File, error) {
 
 // Destroy removes the cgroup; nothing may be in it any more.
 func (m *cgroup1) Destroy() error {
-	err := m.Manager.Destroy()
+	err := remove(slices.Sorted(maps.Values(m.GetPaths()))...)
 	if m.scope != nil {
 		err = then(err, m.scope.stop())
 	}
@@ -178,6 +179,40 @@ func (m *cgroup1) Destroy() error {
 		err = then(err, cgroups.RemovePath(dir))
 	}
 	return err
+}
+
+// remove removes cgroups, with others that somebody has made inside. For one that is in
+// use it tries for a second, and then says by which process. That is not contain's, for
+// all of its own have ended: who has put it there can tell what to do about it.
+func remove(dirs ...string) error {
+	used := slices.DeleteFunc(slices.Compact(dirs), func(dir string) bool { return unix.Rmdir(dir) == nil })
+	errs := make([]error, len(used))
+	var all sync.WaitGroup
+	for i, dir := range used {
+		all.Go(func() { errs[i] = cgroups.RemovePath(dir) })
+	}
+	all.Wait()
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if pids, _ := cgroups.GetAllPids(used[i]); len(pids) > 0 {
+			return fmt.Errorf("%s stays, for process %d is in it", quoted(used[i]), pids[0])
+		}
+		return err
+	}
+	return nil
+}
+
+// thaw resumes what somebody has frozen, in dir, a cgroup of v1's freezer, or below: it
+// could not even die. On v2 it can.
+func thaw(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = cgroups.WriteFile(path, "freezer.state", "THAWED")
+		}
+		return nil
+	})
 }
 
 // doors are the descriptors that lead into the cgroup. The kernel looks at who
