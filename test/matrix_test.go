@@ -106,16 +106,6 @@ func TestNobodyReadsStderr(t *testing.T) {
 			}
 		}
 	}
-	spanningTree(t, bridge(t, "br-stp", "172.23.0.1/24"))
-	nobody, w, err := os.Pipe()
-	must(t, err, nobody.Close())
-	cmd := exec.Command(containPath, "-chroot", root, "-bridge", "br-stp", "-network-address", "172.23.0.2/24", "--", "probe", "exit", "7")
-	cmd.Stderr = w
-	p := startCommand(t, cmd) // it says that it waits
-	w.Close()
-	if r := p.wait(t); r.code() != 7 {
-		t.Errorf("waiting for the bridge: status %d", r.code())
-	}
 }
 
 // F9: to a device that is full the program gets its error, and contain its status.
@@ -177,7 +167,7 @@ func TestUnusableStateDir(t *testing.T) {
 	must(t, os.WriteFile(at("file"), nil, 0o600), os.Mkdir(at("real"), 0o700), os.Symlink("real", at("link")), os.Symlink("nowhere", at("dangling")),
 		os.Mkdir(at("foreign"), 0o700), os.Mkdir(at("foreign/below"), 0o700), os.Chown(at("foreign"), 1000, 1000),
 		os.Mkdir(at("open"), 0o700), os.Chmod(at("open"), 0o777), os.Mkdir(at("sticky"), 0o700), os.Chmod(at("sticky"), 0o777|os.ModeSticky),
-		os.Mkdir(at("group"), 0o700), os.Chmod(at("group"), 0o770), os.Mkdir(at("readonly"), 0o700), unix.Mount("none", at("readonly"), "tmpfs", unix.MS_RDONLY, ""))
+		os.Mkdir(at("group"), 0o700), os.Chmod(at("group"), 0o770), os.Mkdir(at("readonly"), 0o700), unix.Mount("none", at("readonly"), "tmpfs", unix.MS_RDONLY, "mode=700"))
 	t.Cleanup(func() { must(t, unix.Unmount(at("readonly"), 0)) })
 	for name, text := range map[string]string{
 		"file": "not a directory", "file/below": "not a directory", "link": "is a symbolic link", "dangling": "is a symbolic link",
@@ -190,8 +180,8 @@ func TestUnusableStateDir(t *testing.T) {
 		}
 	}
 	contain(t, slices.Concat([]string{"-chroot", root, "-state-dir", at("new/and/below")}, exit7)...).want(t, 7, "")
-	contain(t, slices.Concat([]string{"-chroot", root, "-state-dir", at("link/below")}, exit7)...).want(t, 7, "")
-	if left, err := filepath.Glob(at("*/*")); err != nil || len(left) != 3 { // foreign/below, new/and, real/below
+	contain(t, slices.Concat([]string{"-chroot", root, "-state-dir", at("link/below")}, exit7)...).want(t, 7, "") // such as /var/run
+	if left, err := filepath.Glob(at("*/*")); err != nil || len(left) != 4 {                                      // foreign/below, new/and, real/below, link/below
 		t.Errorf("left are %q, %v", left, err)
 	}
 }
@@ -250,7 +240,7 @@ func TestFewProcesses(t *testing.T) {
 		}
 	}
 	t.Logf("it works with %d, and not with %d", first, last)
-	if first < 0 || last < 0 || last > 40 {
+	if first < 0 || last < 0 || last > loose(40, 60) {
 		t.Error("want both, and 40 to be enough")
 	}
 }
@@ -264,7 +254,7 @@ func TestFewDescriptors(t *testing.T) {
 			shell(t, "ulimit -n "+itoa(n)+`; exec "$0" -chroot "$1" -- probe exit 7`, root).wantError(t, 125, "ulimit -n")
 		}
 	}
-	for _, flags := range []string{"", "-init=false", "-userns -memory-limit 64M -report /dev/null -dns 172.17.0.1 -hosts a:172.17.0.2 -tty always " +
+	for _, flags := range []string{"", "-init=false", "-userns -memory-limit 64M -report /dev/null -tty always " +
 		"-network-address 172.17.0.99/24 -network-address 2001:db8:17::99/64 -network-strict -cpu-time 60s -cpus 0.5 -network-bandwidth 10mbit"} {
 		shell(t, `ulimit -n 64; exec "$0" -chroot "$@" -- probe exit 7`, append([]string{root}, strings.Fields(flags)...)...).want(t, 7, "")
 	}
@@ -293,5 +283,174 @@ func TestLittleMemoryForContain(t *testing.T) {
 	t.Log("ends:", ends)
 	if ends["7"] == 0 || ends["137"] == 0 {
 		t.Errorf("ends: %v", ends)
+	}
+}
+
+// F19: controllers that are not there, or cannot be changed, are named.
+func TestCgroupsThatAreMissing(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	in := func(script string, flags ...string) result {
+		args := slices.Concat([]string{"-m", "sh", "-c", script + ` && exec "$@"`, "sh", containPath, "-chroot", root}, flags, exit7)
+		return startCommand(t, exec.Command("unshare", args...)).wait(t)
+	}
+	limits := []string{"-memory-limit", "64M", "-cpu-core-ids", firstCPU(t)}
+	for _, script := range []string{"umount -l /sys/fs/cgroup", "umount -R /sys/fs/cgroup", "mount -t tmpfs none /sys/fs/cgroup"} {
+		if r := in(script, limits...); r.ranOrRefused(t, script) || !strings.Contains(r.stderr, "cgroup") {
+			t.Errorf("%s: status %d, stderr %q", script, r.code(), r.stderr)
+		}
+		in(script).ranOrRefused(t, script)
+	}
+	readOnly := `for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mountpoint -q $d && mount -o remount,bind,ro $d; done; true`
+	in(readOnly).wantError(t, 125, "read-only file system")
+	in(readOnly, limits...).wantError(t, 125, "read-only file system")
+	if unified() {
+		return
+	}
+	for controller, flags := range map[string][]string{"memory": limits[:2], "cpuset": limits[2:], "pids": {"-pids-limit", "9"}, "cpu": {"-cpus", "0.5"}, "blkio": {"-io-max", "8:0:rbps=1M"}} {
+		in("umount /sys/fs/cgroup/"+controller, flags...).wantError(t, 125, "the "+controller+" cgroup controller is not available")
+		in("umount /sys/fs/cgroup/"+controller).ranOrRefused(t, "without "+controller)
+	}
+}
+
+// stranger is a process that is none of contain's, moved into all of a container's
+// cgroups.
+func stranger(t *testing.T) *process {
+	t.Helper()
+	p := startCommand(t, exec.Command("sleep", "3600"))
+	for _, dir := range cgroupDirs(t) {
+		if !strings.Contains(dir, "cpuset") { // it has no CPUs without -cpu-core-ids
+			must(t, cgroups.WriteFile(dir, "cgroup.procs", itoa(p.cmd.Process.Pid)))
+		}
+	}
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	return p
+}
+
+// F20: a process that somebody has moved into the program's cgroup is not contain's to
+// kill. It is named, and the cgroup stays; how contain ends does not depend on it.
+func TestStrangerInTheCgroup(t *testing.T) {
+	if underSystemd() {
+		t.Skip("systemd ends all that is in its scope")
+	}
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		p := start(t, "-chroot", root, "-memory-limit", "64M", "--", "probe", "wait")
+		p.waitLine(t, "ready")
+		pid := initPID(t)
+		s := stranger(t)
+		must(t, syscall.Kill(pid, end))
+		r := p.wait(t)
+		if !r.status.Signaled() || r.status.Signal() != end {
+			t.Errorf("wait status %#x, want the death by signal %d", r.status, end)
+		}
+		r.wantError(t, 128+int(end), "stays, for process "+itoa(s.cmd.Process.Pid)+" is in it")
+		if len(cgroupDirs(t)) == 0 || s.ended.Load() || syscall.Kill(s.cmd.Process.Pid, 0) != nil {
+			t.Error("the stranger is gone")
+		}
+		must(t, s.cmd.Process.Kill())
+		s.wait(t)
+		sweep(t)
+	}
+}
+
+// freeze stops or resumes all that is in the program's cgroups.
+func freeze(t *testing.T, frozen bool) {
+	t.Helper()
+	file, value := "freezer.state", map[bool]string{true: "FROZEN", false: "THAWED"}[frozen]
+	if unified() {
+		file, value = "cgroup.freeze", map[bool]string{true: "1", false: "0"}[frozen]
+	}
+	done := false
+	for _, dir := range cgroupDirs(t) {
+		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
+			must(t, cgroups.WriteFile(dir, file, value))
+			done = true
+		}
+	}
+	if !done {
+		t.Skip("there is no freezer")
+	}
+}
+
+// F20: what is frozen by somebody else waits, but ends when it has to.
+func TestFrozenProgram(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, init := range []string{"-init=true", "-init=false"} {
+		p := start(t, "-chroot", root, init, "-timeout", loose("1s", "8s"), "-grace", "100ms", "--", "probe", "crowd", "5")
+		p.waitLine(t, "ready")
+		freeze(t, true)
+		p.wait(t).wantError(t, 124, "exceeded, killed")
+		p = start(t, "-chroot", root, init, "--", "probe", "signals", "1")
+		p.waitLine(t, "ready")
+		freeze(t, true)
+		p.signal(t, syscall.SIGUSR1)
+		freeze(t, false)
+		p.wait(t).want(t, 0, "ready\n10\n")
+	}
+}
+
+// F20: cgroups that somebody else has made inside the program's, with processes of the
+// program in them, go with it; frozen or not.
+func TestNestedCgroups(t *testing.T) {
+	if underSystemd() {
+		t.Skip("needs cgroups that are the tests' own")
+	}
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, frozen := range []bool{false, true} {
+		p := start(t, "-chroot", root, "-timeout", loose("1s", "8s"), "-grace", "0", "--", "probe", "crowd", "3")
+		p.waitLine(t, "ready")
+		pids := programs(t)
+		for _, dir := range cgroupDirs(t) {
+			must(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755))
+			if !strings.Contains(dir, "cpuset") {
+				must(t, cgroups.WriteFile(filepath.Join(dir, "a", "b"), "cgroup.procs", itoa(pids[len(pids)-1])))
+			}
+		}
+		if frozen {
+			freeze(t, true)
+		}
+		p.wait(t).wantError(t, 124, "exceeded, killed")
+		noContainers(t, "nested")
+	}
+}
+
+// F21: somebody moves the processes out of the program's cgroup, and removes that.
+func TestCgroupTakenAway(t *testing.T) {
+	if underSystemd() {
+		t.Skip("needs cgroups that are the tests' own")
+	}
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, removed := range []bool{false, true} {
+		for _, flags := range []string{"", "-memory-limit 64M -cpu-time 1h -cpus 0.5 -report /dev/null -network-address 172.17.0.99/24"} {
+			p := start(t, slices.Concat([]string{"-chroot", root}, strings.Fields(flags), []string{"--", "probe", "signals", "2"})...)
+			p.waitLine(t, "ready")
+			dirs := cgroupDirs(t)
+			for _, dir := range dirs {
+				pids, err := cgroups.GetPids(dir)
+				must(t, err)
+				for _, pid := range pids {
+					to := filepath.Dir(dir)
+					if unified() {
+						to = ownCgroup2(t)
+					}
+					must(t, cgroups.WriteFile(to, "cgroup.procs", itoa(pid)))
+				}
+				if removed {
+					must(t, os.Remove(dir))
+				}
+			}
+			p.signal(t, syscall.SIGUSR1)
+			p.waitLine(t, "10")
+			p.signal(t, syscall.SIGUSR2)
+			if r := p.wait(t); r.code() != 0 || r.stderr != "" {
+				t.Errorf("%q, removed %v: status %d, stderr %q", flags, removed, r.code(), r.stderr)
+			}
+			noContainers(t, flags)
+		}
 	}
 }

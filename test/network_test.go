@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -339,7 +340,7 @@ func spanningTree(t *testing.T, link netlink.Link) {
 }
 
 // Where the bridge's port has to listen and learn first, contain says that it waits,
-// and the program starts when it can be heard. A signal ends the wait.
+// be it heard or not, and the program starts when it can be. A signal ends the wait.
 func TestSpanningTree(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
@@ -353,6 +354,12 @@ func TestSpanningTree(t *testing.T) {
 	const says = "contain: waiting for bridge br-stp to forward (spanning tree protocol?)\n"
 	args := []string{"-chroot", root, "-bridge", "br-stp", "-network-address"}
 	patient := start(t, append(args, "172.23.0.2/24", "--", "probe", "knock", "172.23.0.1", "7")...)
+	unheard := exec.Command(containPath, append(args, "172.23.0.5/24", "--", "probe", "exit", "7")...)
+	nobody, w, err := os.Pipe()
+	must(t, err, nobody.Close())
+	unheard.Stderr = w
+	deaf := startCommand(t, unheard)
+	w.Close()
 	for sig, address := range map[syscall.Signal]string{syscall.SIGTERM: "172.23.0.3/24", syscall.SIGINT: "172.23.0.4/24"} {
 		p := start(t, append(args, address, "--", "probe", "exit", "0")...)
 		waitFor(t, "the message", func() bool { return p.stderr.String() == says })
@@ -364,6 +371,7 @@ func TestSpanningTree(t *testing.T) {
 	if r := patient.wait(t); r.code() != 0 || r.stdout != "connected, 0 again\n" || r.stderr != says {
 		t.Errorf("status %d, stdout %q, stderr %q", r.code(), r.stdout, r.stderr)
 	}
+	deaf.wait(t).want(t, 7, "")
 }
 
 // A neighbour that knows the hardware address of the last program with an address
