@@ -71,6 +71,7 @@ type container struct {
 	pending   uint64    // signals that may be queued for pid1
 	hostEnd   int       // index of the veth; 0: none
 	cutOff    bool      // a limit has ended the program
+	told      bool      // it was told to execute the program
 	question  *question // to be read before the program gets its addresses; or nil
 
 	reported  bool // what the cgroup says is wanted
@@ -490,6 +491,7 @@ func (c *container) exec(sigs *signals) error {
 	sigs.passEarly(c)
 	waitForThreads()
 	c.startedAt = time.Now()
+	c.told = true
 	_, _ = c.report.Write([]byte{0}) // an error: killed
 	if c.limits.wall != 0 || c.limits.cpuTime != 0 {
 		go c.guard(c.keepTime)
@@ -510,6 +512,8 @@ func (c *container) awaitReady(init int) (pid int, err error) {
 			return 0, nil
 		case err != nil:
 			return 0, err
+		case report.kind == pid1Ended && unix.WaitStatus(report.value).Exited():
+			return 0, errors.New("start the program: its process has ended before")
 		case report.kind != pid1Ready && report.kind != pid1Unlimited:
 			c.early = &report
 			return 0, report.failure(c.task)
@@ -567,6 +571,9 @@ func (c *container) wait() (status, error) {
 	}
 	if !reported { // killed from outside, with its init
 		ending = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
+		if ending.Exited() && !(c.task.direct && c.told) {
+			return failed, errors.New("the container's init has ended, and has not said how the program did")
+		}
 	}
 	st := statusOfWait(ending)
 	if c.overtime != nil {

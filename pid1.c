@@ -108,18 +108,21 @@ INLINE long sys6(long n, long a, long b, long c, long d, long e, long f)
 
 #define sys(n, a, b, c, d) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 
+/* quit ends the process as contain fails: it is no program that has ended well. */
+INLINE void quit(void)
+{
+	for (;;)
+		sys(__NR_exit_group, PID1_FAILED, 0, 0, 0);
+}
+
+/* report ends the process if nobody can hear it: contain would wait for ever. */
 HERE static void report(uint32_t kind, int32_t value)
 {
 	struct report r;
 	r.kind = kind;
 	r.value = value;
-	sys(__NR_write, PID1_REPORT, &r, sizeof r, 0);
-}
-
-INLINE void quit(void)
-{
-	for (;;)
-		sys(__NR_exit_group, 0, 0, 0, 0);
+	if (sys(__NR_write, PID1_REPORT, &r, sizeof r, 0) != sizeof r)
+		quit();
 }
 
 HERE static void fail(long ret, uint32_t kind)
@@ -191,7 +194,9 @@ HERE static void await(uint32_t kind)
 {
 	char go;
 	report(kind, 0);
-	if (sys(__NR_read, PID1_REPORT, &go, 1, 0) != 1)
+	long n = sys(__NR_read, PID1_REPORT, &go, 1, 0);
+	must(n, PID1_NOT_STARTED);
+	if (n == 0)
 		quit();
 }
 
@@ -287,8 +292,8 @@ HERE static void take_signals(const struct task *t)
 	action[1] = action[2] = action[3] = 0;
 	for (int sig = 1; sig <= 64; sig++)
 		if (t->ignored >> (sig - 1) & 1)
-			sys(__NR_rt_sigaction, sig, action, 0, 8);
-	sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8);
+			must(sys(__NR_rt_sigaction, sig, action, 0, 8), PID1_NOT_STARTED);
+	must(sys(__NR_rt_sigprocmask, SIG_SETMASK, &t->mask, 0, 8), PID1_NOT_STARTED);
 }
 
 /* become_program does not return. */
@@ -377,10 +382,7 @@ HERE static int start_program(const struct task *t, int tty)
 	must(pid, PID1_NOT_STARTED);
 	if (pid != 0)
 		return (int)pid;
-	if (t->session)
-		sys(__NR_setsid, 0, 0, 0, 0);
-	else
-		sys(__NR_setpgid, 0, 0, 0, 0);
+	must(t->session ? sys(__NR_setsid, 0, 0, 0, 0) : sys(__NR_setpgid, 0, 0, 0, 0), PID1_NOT_STARTED);
 	if (t->foreground)
 		set_foreground(tty, (int)sys(__NR_getpid, 0, 0, 0, 0));
 	become_program(t, tty);
@@ -388,7 +390,7 @@ HERE static int start_program(const struct task *t, int tty)
 }
 
 /* reap waits for all that have ended, and reports what happened to the program.
- * It tells whether that has ended. */
+ * It tells whether that has ended, or it can no longer be told. */
 HERE static int reap(int program, int tty)
 {
 	int status, pid;
@@ -407,7 +409,7 @@ HERE static int reap(int program, int tty)
 			return 1;
 		}
 	}
-	return 0;
+	return pid < 0 && pid != -ECHILD;
 }
 
 /* pid1_main is the entry point. */
@@ -420,22 +422,24 @@ ENTRY HERE void pid1_main(void)
 	name[0] = 0x2d6e6961746e6f63;
 	name[1] = 0x74696e69;
 
-	sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+	must(sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0), PID1_NOT_STARTED);
 	contain.fd = PID1_REPORT;
 	contain.events = 0;
 	contain.revents = 0;
 	uint64_t now[2]; /* a null timeout would wait */
 	now[0] = now[1] = 0;
-	if (sys(__NR_ppoll, &contain, 1, now, 0) != 0)
+	long gone = sys(__NR_ppoll, &contain, 1, now, 0);
+	must(gone, PID1_NOT_STARTED);
+	if (gone)
 		quit();
-	sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
+	must(sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, 8), PID1_NOT_STARTED);
 	/* What is pending was sent to contain's process group, contain has it too. */
 	while (sys(__NR_rt_sigtimedwait, &all, 0, now, 8) > 0)
 		;
 	/* Nobody in the container may look into or write to fd 3. */
-	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
+	must(sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0), PID1_NOT_STARTED);
 	sys(__NR_prctl, PR_SET_NAME, name, 0, 0);
-	sys(__NR_fcntl, PID1_REPORT, F_SETFD, FD_CLOEXEC, 0);
+	must(sys(__NR_fcntl, PID1_REPORT, F_SETFD, FD_CLOEXEC, 0), PID1_NOT_STARTED);
 
 	long memory = sys6(__NR_mmap, 0, PID1_TASK_MAX, PROT_READ, MAP_PRIVATE, PID1_TASK, 0);
 	if (memory < 0 && memory > -4096)

@@ -58,6 +58,9 @@ enum {
 	PID1_ENDED,	/* value: a wait status */
 };
 
+/* The exit status of what has not become the program. */
+#define PID1_FAILED 125
+
 struct report {
 	uint32_t kind;
 	int32_t value;
