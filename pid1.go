@@ -200,8 +200,8 @@ var pid1Failures = map[uint32]string{
 func readReport(r io.Reader) (pid1Report, error) {
 	var b [8]byte
 	n, err := io.ReadFull(r, b[:])
-	if errors.Is(err, io.EOF) {
-		return pid1Report{}, io.EOF
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return pid1Report{}, err
 	}
 	report := pid1Report{binary.LittleEndian.Uint32(b[:]), int32(binary.LittleEndian.Uint32(b[4:]))}
 	if report.kind >= pid1NotStarted && report.kind <= pid1Ended {
