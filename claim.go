@@ -92,7 +92,7 @@ func openClaims(path string) (*claim, error) {
 		}
 		lock := unix.Flock_t{Type: unix.F_RDLCK, Len: 1}
 		if err := unix.FcntlFlock(file.Fd(), unix.F_SETLKW, &lock); err != nil {
-			file.Close()
+			(&claim{file}).release()
 			return nil, fmt.Errorf("lock %s: %w", quoted(path), err)
 		}
 		opened, err1 := file.Stat()
