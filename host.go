@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -94,10 +95,13 @@ func (h host) close() {
 
 // readCaller reads what the program inherits from contain's caller.
 func (h *host) readCaller(opts options) error {
-	_, err := os.Stat("/proc/sys/net/ipv6")
-	h.ipv6 = err == nil
-	_, err = os.Stat("/proc/self/timens_offsets")
-	h.timens = err == nil
+	for path, there := range map[string]*bool{"/proc/sys/net/ipv6": &h.ipv6, "/proc/self/timens_offsets": &h.timens} {
+		_, err := os.Stat(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		*there = err == nil
+	}
 	h.umask = uint32(unix.Umask(0))
 	unix.Umask(int(h.umask))
 	for resource, hard := range map[int]*uint64{unix.RLIMIT_CORE: &h.coreHard, unix.RLIMIT_SIGPENDING: &h.pendingHard} {
