@@ -70,11 +70,13 @@ __attribute__((constructor(101)))
 static void before_everything(void) {
 	char name[32] = "";
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		ssize_t n = read(fd, name, sizeof name - 1);
-		(void)n;
-		close(fd);
+	if (fd < 0 || read(fd, name, sizeof name - 1) < 0) {
+		// Of an init, contain says that it has ended.
+		if (getenv("_LIBCONTAINER_INITPIPE") == NULL)
+			dprintf(2, "contain: read /proc/self/cmdline: %s\n", strerror(errno));
+		_exit(125);
 	}
+	close(fd);
 	for (int sig = 1; sig <= 64; sig++) {
 		unsigned long old[4]; // the kernel's struct; libc would hide 32 and 33
 		if (syscall(SYS_rt_sigaction, sig, NULL, old, 8) == 0 && old[0] == (unsigned long)SIG_IGN)
