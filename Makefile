@@ -32,7 +32,7 @@ V1      ?=
 RUN     ?= .
 SKIP    ?= ^$$
 
-.PHONY: build probe audit mutations demo test unit integration test-vm test-arm64 lint install clean deps
+.PHONY: build probe audit mutations demo test unit integration soak test-vm test-arm64 lint install clean deps
 
 build: deps
 	$(GOBUILD) -o $(CONTAIN) .
@@ -77,6 +77,13 @@ audit: build probe
 # Whether the tests notice when contain is weakened: some five minutes, as root.
 mutations: build probe
 	$(SUDO) test/escape/mutations.sh "$(CURDIR)/$(BUILD)" $(MUTATIONS)
+
+# Many runs in a row, some ten minutes for 20,000: what the kernel counts stays flat.
+N ?= 20000
+soak: build probe
+	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
+	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_TEST_RUNS=$(N) \
+	go test -count=1 -timeout 5h $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestLongLife$$' ./test
 
 # The same tests in a virtual machine, else with pure cgroup v2, see test/vm/run.
 # What waits there may take longer: starting programs is 50 times slower. Of many

@@ -163,11 +163,15 @@ func (s sweeper) removeCgroups(id string, dirs []string) error {
 			err = then(err, failed)
 			return failed == nil
 		})
-		if err == nil || !time.Now().Before(s.until) {
-			return err
+		if err == nil {
+			return nil
 		}
 		for _, dir := range dirs {
+			thaw(dir)
 			killIn(dir, id)
+		}
+		if !time.Now().Before(s.until) {
+			return err
 		}
 		time.Sleep(cgroupEmpties)
 	}
@@ -219,9 +223,6 @@ func cgroupsIn(dir string) (inner []string) {
 func killIn(dir, id string) {
 	for _, inner := range cgroupsIn(dir) {
 		killIn(inner, id)
-	}
-	if exists(dir, "freezer.state") {
-		_ = cgroups.WriteFile(dir, "freezer.state", string(cgroups.Thawed))
 	}
 	own, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {

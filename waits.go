@@ -75,7 +75,7 @@ const (
 	// contains have left is left again if that takes longer than staleIsBusy for a start,
 	// which ends no sooner, and garbageIsBusy for "contain gc". Else: the next removes it.
 	cgroupEmpties = time.Millisecond
-	staleIsBusy   = 50 * time.Millisecond
+	staleIsBusy   = 200 * time.Millisecond
 	garbageIsBusy = 2 * time.Second
 
 	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
