@@ -299,6 +299,14 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 		}
 		return 0, n.announce(ns)
 	}
+	sig, err = c.plugIn(n, b, sigs)
+	return sig, b.whyNot(err)
+}
+
+// plugIn makes the program's interface on a bridge, and returns when it can be heard
+// there.
+func (c *container) plugIn(n network, b bridge, sigs *signals) (unix.Signal, error) {
+	ns := *c.netns
 	index, err := createVeth(c.id, n, b, ns)
 	if err != nil {
 		return 0, err
@@ -317,6 +325,24 @@ func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, er
 	}
 	return 0, n.announce(ns)
 }
+
+// whyNot is the error of something that was to be done with a bridge: that it is gone,
+// or down, since contain has looked at it, if that is so, else err.
+func (b bridge) whyNot(err error) error {
+	if err == nil {
+		return nil
+	}
+	link, gone := netlink.LinkByIndex(b.index)
+	switch {
+	case errors.As(gone, &netlink.LinkNotFoundError{}):
+		return fmt.Errorf("bridge %s has been removed meanwhile", quoted(b.name))
+	case gone == nil && link.Attrs().Flags&net.FlagUp == 0:
+		return fmt.Errorf("bridge %s has been set down meanwhile", quoted(b.name))
+	}
+	return err
+}
+
+var errBridgeIsDown = errors.New("the bridge is down")
 
 // createVlan makes a macvlan or ipvlan of an interface of contain's netns, directly
 // in ns.
@@ -551,6 +577,8 @@ func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Sig
 			return 0, fmt.Errorf("read the state of the bridge's port: %w", err)
 		case state == portForwarding:
 			return 0, nil
+		case state == portDisabled && waited > carrierComes && b.whyNot(errBridgeIsDown) != errBridgeIsDown:
+			return 0, errBridgeIsDown
 		case waited > bridgeForwards:
 			return 0, fmt.Errorf("bridge %s does not forward for its port %s, after %s", b.name, hostVethOf(c.id), bridgeForwards)
 		case waited > bridgeIsSlow && !told:
@@ -566,7 +594,7 @@ func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Sig
 	}
 }
 
-const portForwarding = 3 // BR_STATE_FORWARDING, linux/if_bridge.h
+const portDisabled, portForwarding = 0, 3 // BR_STATE_DISABLED and so on, linux/if_bridge.h
 
 // portState returns the state of a bridge's port.
 func portState(index int) (state byte, err error) {

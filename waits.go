@@ -39,8 +39,10 @@ const (
 	childrenAppear = 10 * time.Millisecond
 
 	// The carrier of a veth comes up, and with it the bridge's port, tried at this
-	// distance; after bridgeIsSlow the user is told, after bridgeForwards it is given up.
+	// distance; after carrierComes it is asked whether the bridge is up at all, after
+	// bridgeIsSlow the user is told, after bridgeForwards it is given up.
 	portChanges    = 200 * time.Microsecond
+	carrierComes   = 20 * time.Millisecond
 	bridgeIsSlow   = time.Second
 	bridgeForwards = 65 * time.Second
 
