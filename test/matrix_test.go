@@ -5,6 +5,8 @@ package test
 // with 125 and one line; nothing is left on the host; and nobody else's is touched.
 
 import (
+	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,8 +16,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/cgroups"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -452,5 +456,171 @@ func TestCgroupTakenAway(t *testing.T) {
 			}
 			noContainers(t, flags)
 		}
+	}
+}
+
+// F22, F26: the bridge, or the host's end of the program's interface, goes while the
+// program runs: it has no network any more, and ends as it likes.
+func TestBridgeGoesWhileTheProgramRuns(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	var veth netlink.Link
+	for what, do := range map[string]func(bridge netlink.Link) error{
+		"bridge deleted":  netlink.LinkDel,
+		"bridge down":     netlink.LinkSetDown,
+		"bridge renamed":  func(b netlink.Link) error { return netlink.LinkSetName(b, "br-other") },
+		"veth deleted":    func(netlink.Link) error { return netlink.LinkDel(veth) },
+		"veth down":       func(netlink.Link) error { return netlink.LinkSetDown(veth) },
+		"veth unplugged":  func(netlink.Link) error { return netlink.LinkSetNoMaster(veth) },
+		"veth renamed":    func(netlink.Link) error { return netlink.LinkSetName(veth, "other") },
+		"address flushed": func(b netlink.Link) error { return netlink.AddrDel(b, &netlink.Addr{IPNet: ipNet("172.27.0.1/24")}) },
+	} {
+		b := bridge(t, "br-goes", "172.27.0.1/24")
+		p := start(t, "-chroot", root, "-bridge", "br-goes", "-network-address", "172.27.0.2/24", "-report", "/dev/null", "--", "probe", "signals", "1")
+		p.waitLine(t, "ready")
+		for _, l := range linkList(t) {
+			if strings.HasPrefix(l.Attrs().Name, "ctn") {
+				veth = l
+			}
+		}
+		must(t, do(b))
+		p.signal(t, syscall.SIGUSR1)
+		if r := p.wait(t); r.code() != 0 || r.stderr != "" || r.stdout != "ready\n10\n" {
+			t.Errorf("%s: status %d, stdout %q, stderr %q", what, r.code(), r.stdout, r.stderr)
+		}
+		netlink.LinkDel(b)
+		noContainers(t, what)
+	}
+}
+
+// ipNet parses an address with its prefix length.
+func ipNet(s string) *net.IPNet {
+	ip, n, err := net.ParseCIDR(s)
+	if err != nil {
+		panic(err)
+	}
+	n.IP = ip
+	return n
+}
+
+// F23: the bridge goes, or gets another name, at any time while a program starts.
+func TestBridgeGoesDuringTheStart(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	begin := time.Now()
+	contain(t, slices.Concat([]string{"-chroot", root, "-network-address", "172.17.0.99/24"}, exit7)...).want(t, 7, "")
+	window, ran, refused, rounds := time.Since(begin), 0, 0, races(60)
+	for i := range rounds {
+		b := bridge(t, "br-race", "172.27.0.1/24")
+		p := start(t, slices.Concat([]string{"-chroot", root, "-bridge", "br-race", "-network-address", "172.27.0.2/24"}, exit7)...)
+		time.Sleep(window * time.Duration(i) / time.Duration(rounds)) // the race
+		if i%2 == 0 {
+			must(t, netlink.LinkDel(b))
+		} else {
+			must(t, netlink.LinkSetDown(b), netlink.LinkSetName(b, "br-raced"))
+		}
+		if r := p.wait(t); r.ranOrRefused(t, "round "+itoa(i)) {
+			ran++
+		} else if refused++; !regexp.MustCompile("no such interface|is down|removed meanwhile|set down meanwhile").MatchString(r.stderr) {
+			t.Errorf("round %d: stderr %q", i, r.stderr)
+		}
+		netlink.LinkDel(b)
+		noContainers(t, "round "+itoa(i))
+	}
+	t.Logf("%d ran, %d were refused", ran, refused)
+	if refused == 0 {
+		t.Error("the bridge was there in every case")
+	}
+}
+
+// F27: DIR is unmounted, read-only or full while the program runs; that finds out, and
+// contain needs it no more.
+func TestRootGoesWhileTheProgramRuns(t *testing.T) {
+	leavesNothing(t)
+	for what, c := range map[string]struct {
+		do      func(root string) error
+		program string
+		code    int
+		stdout  string
+	}{
+		"unmounted": {func(root string) error { return unix.Unmount(root, unix.MNT_DETACH) }, "create /file", 0, "755\n"},
+		"read-only": {func(root string) error { return unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }, "create /file", 1, "/file: Read-only file system\n"},
+		"full":      {func(root string) error { return unix.Mount("", root, "", unix.MS_REMOUNT, "size=2M") }, "cache /file 9000000", 1, "write: No space left on device\n"},
+		"renamed":   {func(root string) error { return os.Rename(filepath.Dir(root), filepath.Dir(root)+"x") }, "exit 7", 7, ""},
+		"emptied":   {func(root string) error { return os.RemoveAll(filepath.Join(root, "bin")) }, "exit 7", 1, "/bin/probe: No such file or directory\n"},
+	} {
+		root := filepath.Join(t.TempDir(), "at", "root")
+		must(t, os.MkdirAll(root, 0o755), unix.Mount("none", root, "tmpfs", 0, "mode=755,size=16M"))
+		must(t, os.Mkdir(filepath.Join(root, "bin"), 0o755))
+		copyFile(t, probePath, filepath.Join(root, "bin", "probe"), 0o755)
+		args := []string{"-chroot", root, "--", "probe", "after", "10", "/bin/probe"}
+		p := start(t, append(args, strings.Fields(c.program)...)...)
+		p.waitLine(t, "ready")
+		must(t, c.do(root))
+		p.signal(t, syscall.SIGUSR1)
+		p.wait(t).want(t, c.code, "ready\n"+c.stdout)
+		noContainers(t, what)
+		unix.Unmount(root, unix.MNT_DETACH)
+		unix.Unmount(filepath.Dir(root)+"x/root", unix.MNT_DETACH)
+	}
+}
+
+// F28: DIR is renamed or removed at any time while a program starts: it starts there,
+// or not at all.
+func TestRootGoesDuringTheStart(t *testing.T) {
+	leavesNothing(t)
+	base := rootfs(t)
+	begin := time.Now()
+	contain(t, slices.Concat([]string{"-chroot", base}, exit7)...).want(t, 7, "")
+	window, ran, rounds := time.Since(begin), 0, races(60)
+	for i := range rounds {
+		root := filepath.Join(t.TempDir(), "root")
+		must(t, os.CopyFS(root, os.DirFS(base)), os.WriteFile(filepath.Join(root, "mark"), []byte("right\n"), 0o600))
+		p := start(t, "-chroot", root, "--", "probe", "cat", "/mark")
+		time.Sleep(window * time.Duration(i) / time.Duration(rounds)) // the race
+		if i%2 == 0 {
+			must(t, os.Rename(root, root+"-moved"), os.CopyFS(root, os.DirFS(base)))
+		} else {
+			os.RemoveAll(root) // mount points are in use, in other namespaces
+		}
+		switch r := p.wait(t); {
+		case r.code() == 0 && r.stdout == "right\n" && r.stderr == "":
+			ran++
+		case r.code() == 1 && r.stdout == "/mark: No such file or directory\n": // the other, or emptied
+		default:
+			if r.code() != 126 && r.code() != 127 {
+				r.ranOrRefused(t, "round "+itoa(i))
+			}
+		}
+		noContainers(t, "round "+itoa(i))
+	}
+	t.Logf("%d of %d ran", ran, rounds)
+	if ran == 0 || ran == rounds {
+		t.Errorf("%d of %d ran", ran, rounds)
+	}
+}
+
+// F44: contain's own file is replaced, or removed, while it runs: nothing of it is
+// needed any more, to stop and go on, or to end by a limit.
+func TestBinaryIsReplaced(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for what, do := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.WriteFile(path+"-new", []byte("#!/bin/false\n"), 0o755), os.Rename(path+"-new", path))
+		},
+	} {
+		path := filepath.Join(t.TempDir(), "contain")
+		copyFile(t, containPath, path, 0o755)
+		p := startCommand(t, exec.Command(path, "-chroot", root, "-network-address", "172.17.0.99/24", "-memory-limit", "64M", "--", "probe", "signals", "2"))
+		p.waitLine(t, "ready")
+		must(t, do(path))
+		p.signal(t, syscall.SIGUSR1)
+		p.waitLine(t, "10")
+		p.signal(t, syscall.SIGSTOP)
+		p.signal(t, syscall.SIGCONT)
+		p.wait(t).want(t, 0, "ready\n10\n18\n")
+		noContainers(t, what)
 	}
 }
