@@ -310,7 +310,7 @@ HERE static void become_program(const struct task *t, int tty)
 	close_from_to(PID1_IMAGE, PID1_JOIN + (int)(t->into + t->joins) - 1);
 	long memory = sys6(__NR_mmap, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory < 0 && memory > -4096)
-		must(memory, PID1_NOT_EXECUTED);
+		must(memory, PID1_NOT_STARTED);
 	const char *workdir = text;
 	while (t->workdir && *text++)
 		;
