@@ -546,6 +546,21 @@ static int do_addrs(char **arg)
 	return 0;
 }
 
+/* given STATUS FILE ...: print its addresses, its descriptors and these files, and end
+ * with the status */
+static int do_given(char **arg)
+{
+	do_addrs(NULL);
+	do_fds(NULL);
+	fflush(stdout);
+	for (char **file = arg + 1; *file; file++) {
+		say(*file);
+		do_cat((char *[]){*file, NULL});
+		fflush(stdout);
+	}
+	return atoi(arg[0]);
+}
+
 /* serve PORT: echo the messages of one TCP connection */
 static int do_serve(char **arg)
 {
@@ -1357,7 +1372,7 @@ static const struct {
 	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
 	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
 	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive}, {"blurt", 3, do_blurt}, {"via", 4, do_via},
-	{"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive},
+	{"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive}, {"given", 1, do_given},
 };
 
 int main(int argc, char **argv)
