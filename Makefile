@@ -32,7 +32,7 @@ V1      ?=
 RUN     ?= .
 SKIP    ?= ^$$
 
-.PHONY: build probe audit mutations demo test unit integration soak test-vm test-arm64 lint install clean deps faults
+.PHONY: build probe audit mutations demo test unit integration soak test-vm test-arm64 lint install clean deps faults chaos
 
 build: deps
 	$(GOBUILD) -o $(CONTAIN) .
@@ -73,6 +73,16 @@ audit: build probe
 	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_AUDIT_DOCKER="$(CURDIR)/$(BUILD)/audit.docker" \
 	go test -count=1 -timeout 20m $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestAudit$$' ./test
 	cut -f 5 test/audit/table.tsv | sort | uniq -c
+
+# What is left when contain is killed at N random times, beside live ones: some fifteen
+# minutes. TOOL=runc or TOOL=crun kills these, for comparison.
+N    ?= 10000
+TOOL ?= contain
+chaos: build probe
+	@test/deps busybox mke2fs $(filter-out contain,$(TOOL))
+	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
+	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_TEST_CHAOS=$(N) CONTAIN_TEST_CHAOS_TOOL=$(TOOL) \
+	go test -count=1 -timeout 5h $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestChaos$$' ./test
 
 # Whether the tests notice when contain is weakened: some five minutes, as root.
 mutations: build probe

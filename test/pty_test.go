@@ -25,23 +25,28 @@ type console struct {
 	read          chan struct{} // closed when nothing more can appear
 }
 
+// newPty makes a pseudo terminal.
+func newPty(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	return os.NewFile(uintptr(fd), "master"), os.NewFile(peer, "slave")
+}
+
 // newConsole makes a pty on which nothing runs yet, and nobody looks at.
 func newConsole(t *testing.T) *console {
 	t.Helper()
 	c := &console{read: make(chan struct{})}
-	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.master = os.NewFile(uintptr(master), "master")
-	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	if errno != 0 {
-		t.Fatal(errno)
-	}
-	c.slave = os.NewFile(slave, "slave")
+	c.master, c.slave = newPty(t)
 	t.Cleanup(func() {
 		c.master.Close()
 		c.slave.Close()
