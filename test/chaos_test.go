@@ -30,7 +30,8 @@ import (
 const (
 	chaosBatch    = 24 // runs that are killed before one looks what is left
 	chaosParallel = 3
-	chaosShown    = 10 // leftovers
+	chaosMeasured = 40 // batches until one measures again how long a run takes
+	chaosShown    = 3  // leftovers of a kind
 )
 
 // chaosSettles is how long after a kill one looks what is left.
@@ -53,7 +54,7 @@ type chaos struct {
 	atOnce  map[string]int // what was left a second later
 	later   map[string]int // and after a further start
 	slowest time.Duration  // until all processes had gone
-	shown   int
+	shown   map[string]int // of the leftovers, in full
 }
 
 // Runs of every kind are killed all the time from before the start till after the end,
@@ -80,12 +81,15 @@ func TestChaos(t *testing.T) {
 	t.Cleanup(func() { must(t, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)) })
 
 	c := &chaos{chaosTool: newChaosTool(t, name), victims: victims(name), dir: t.TempDir(),
-		met: map[string]int{}, failed: map[string]int{}, atOnce: map[string]int{}, later: map[string]int{}}
+		shown: map[string]int{}, met: map[string]int{}, failed: map[string]int{}, atOnce: map[string]int{}, later: map[string]int{}}
 	c.startSiblings(t)
 	limits := limitFiles(t)
-	c.measure(t)
 	c.before = c.look(t)
-	for c.killed < times && c.runs < 10*times {
+	for i := 0; c.killed < times && c.runs < 10*times; i++ {
+		if i%chaosMeasured == 0 { // the machine has other work, now more, now less
+			c.measure(t)
+			t.Log(c.killed, "killed, left a second later", c.atOnce, "and after a further start", c.later)
+		}
 		c.batch(t, min(chaosBatch, times-c.killed))
 	}
 	t.Log(c)
@@ -168,7 +172,8 @@ func limitFiles(t *testing.T) map[string]string {
 	return texts
 }
 
-// measure finds how long whole runs take, as many at a time as will be killed.
+// measure finds how long whole runs take, as many at a time as are killed, and leaves
+// nothing.
 func (c *chaos) measure(t *testing.T) {
 	t.Helper()
 	for i := range c.victims {
@@ -181,7 +186,7 @@ func (c *chaos) measure(t *testing.T) {
 			cmd.Wait()
 			took := time.Since(began)
 			if text := said(); cmd.ProcessState.ExitCode() != 0 {
-				t.Errorf("%s, %s: %v: %s", c.name, v.name, cmd.ProcessState, text)
+				t.Fatalf("%s, %s: %v: %s", c.name, v.name, cmd.ProcessState, text)
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -189,9 +194,10 @@ func (c *chaos) measure(t *testing.T) {
 		})
 		c.victims[i].whole = all / (2 * chaosParallel)
 	}
-	if t.Failed() {
-		t.FailNow()
-	}
+	waitFor(t, "whole runs to leave nothing", func() bool {
+		now := c.look(t)
+		return !slices.ContainsFunc(leftoverKinds, func(kind string) bool { return len(without(now[kind], c.before[kind])) > 0 })
+	})
 }
 
 // start starts the n-th run, with no output but to its stderr, which the returned
@@ -436,14 +442,25 @@ func (c *chaos) count(t *testing.T, into map[string]int, when string) {
 		left := without(now[kind], c.before[kind])
 		into[kind] += len(left)
 		for _, what := range left {
-			if c.shown++; c.shown <= chaosShown {
-				t.Logf("left %s: of %s: %s", when, kind, what)
+			if c.shown[when+kind]++; c.shown[when+kind] <= chaosShown {
+				t.Logf("left %s: of %s: %s%s", when, kind, what, doing(what))
 			}
 		}
 		if gone := without(c.before[kind], now[kind]); len(gone) > 0 {
 			t.Fatalf("gone from the siblings: of %s: %q", kind, gone)
 		}
 	}
+}
+
+// doing says what a process of the list does, and where in the kernel it is.
+func doing(listed string) string {
+	pid, _, ok := strings.Cut(listed, " of ")
+	command, err := os.ReadFile("/proc/" + pid + "/cmdline")
+	if !ok || err != nil {
+		return ""
+	}
+	stack, _ := os.ReadFile("/proc/" + pid + "/stack")
+	return fmt.Sprintf(": %q\n%s", command, stack)
 }
 
 // clear removes what is left, so that it is counted once.
