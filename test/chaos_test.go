@@ -28,9 +28,9 @@ import (
 )
 
 const (
-	chaosBatch    = 24 // runs that are killed before one looks what is left
-	chaosParallel = 3
-	chaosMeasured = 40 // batches until one measures again how long a run takes
+	chaosBatch    = 48 // runs that are killed before one looks what is left
+	chaosParallel = 6
+	chaosMeasured = 20 // batches until one measures again how long a run takes
 	chaosShown    = 3  // leftovers of a kind
 )
 
@@ -139,7 +139,7 @@ func (c *chaos) startSiblings(t *testing.T) {
 		{"172.17.0.251/24", "talk 172.17.0.250 7 2000000000", ""},
 		{"172.17.0.252/24", "burn 0 2", ""},
 	} {
-		args := []string{"-chroot", root, "-network-address", s.address, "-memory-limit", "32M", "-cpus", "0.2", "-cpu-core-ids", firstCPU(t), "--", "probe"}
+		args := []string{"-chroot", root, "-network-address", s.address, "-memory-limit", "32M", "-cpus", "0.1", "-cpu-core-ids", firstCPU(t), "--", "probe"}
 		cmd := exec.Command(containPath, append(args, strings.Fields(s.program)...)...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL} // if the tests are killed
 		p := startCommand(t, cmd)
