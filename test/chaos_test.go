@@ -198,7 +198,7 @@ func (c *chaos) measure(t *testing.T) {
 		v.program = endsAtOnce
 		times := often(10)
 		var all time.Duration
-		workers(chaosParallel, times, func(_, n int) {
+		atATime(times, func(n int) {
 			began := time.Now()
 			cmd, said := c.start(t, v, n)
 			cmd.Wait()
@@ -218,6 +218,15 @@ func (c *chaos) measure(t *testing.T) {
 	})
 }
 
+// atATime calls f so many times, each on a thread that stays till its end, see PDEATHSIG.
+func atATime(times int, f func(n int)) {
+	workers(chaosParallel, times, func(_, n int) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		f(n)
+	})
+}
+
 // start starts the n-th run, with no output but to its stderr, which the returned
 // function reads.
 func (c *chaos) start(t *testing.T, v victim, n int) (cmd *exec.Cmd, said func() string) {
@@ -226,11 +235,11 @@ func (c *chaos) start(t *testing.T, v victim, n int) (cmd *exec.Cmd, said func()
 	must(t, err)
 	files := []*os.File{stderr}
 	cmd = c.command(v, n)
-	cmd.Stderr = stderr
+	cmd.Stderr, cmd.SysProcAttr = stderr, &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL} // if the tests are killed
 	if v.console {
 		master, slave := newPty(t)
 		files = append(files, master, slave)
-		cmd.Stdin, cmd.SysProcAttr = slave, &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		cmd.Stdin, cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = slave, true, true
 	}
 	must(t, cmd.Start())
 	return cmd, func() string {
@@ -313,7 +322,7 @@ func strike(p *os.Process, alsoChildren bool) (child string, both int) {
 // batch kills some runs, and looks twice what is left of them.
 func (c *chaos) batch(t *testing.T, n int) {
 	t.Helper()
-	workers(chaosParallel, n, func(int, int) { c.trial(t) })
+	atATime(n, func(int) { c.trial(t) })
 	last := time.Now()
 	for len(without(c.processes(t), c.before["processes"])) > 0 && time.Since(last) < chaosSettles() {
 		time.Sleep(2 * time.Millisecond)
@@ -484,27 +493,39 @@ func doing(listed string) string {
 // clear removes what is left, so that it is counted once.
 func (c *chaos) clear(t *testing.T) {
 	t.Helper()
-	more := func(kind string, remove func(what string)) func() bool {
-		return func() bool {
-			left := without(c.look(t)[kind], c.before[kind])
-			for _, what := range left {
-				remove(what)
-			}
-			return len(left) == 0
-		}
+	for _, dir := range without(cgroupDirs(t), c.before["cgroup directories"]) {
+		cgroups.WriteFile(dir, "freezer.state", string(cgroups.Thawed)) // runc freezes to kill
 	}
-	waitFor(t, "the processes that are left to die", more("processes", func(what string) {
+	c.await(t, "processes", func(what string) {
 		pid, _ := strconv.Atoi(strings.Fields(what)[0])
 		syscall.Kill(pid, syscall.SIGKILL)
-	}))
-	waitFor(t, "cgroups to go", more("cgroup directories", func(dir string) { cgroups.RemovePath(dir) }))
-	waitFor(t, "state entries to go", more("state entries", func(name string) { os.RemoveAll(filepath.Join(c.state, name)) }))
-	waitFor(t, "mounts to go", more("mounts", func(line string) { syscall.Unmount(strings.Fields(line)[4], syscall.MNT_DETACH) }))
-	waitFor(t, "links to go", more("links", func(name string) {
+	})
+	c.await(t, "cgroup directories", func(dir string) { cgroups.RemovePath(dir) })
+	c.await(t, "state entries", func(name string) { os.RemoveAll(filepath.Join(c.state, name)) })
+	c.await(t, "mounts", func(line string) { syscall.Unmount(strings.Fields(line)[4], syscall.MNT_DETACH) })
+	c.await(t, "links", func(name string) {
 		if link, err := netlink.LinkByName(name); err == nil {
 			netlink.LinkDel(link)
 		}
-	}))
+	})
+}
+
+// await removes leftovers of a kind until there are none.
+func (c *chaos) await(t *testing.T, kind string, remove func(what string)) {
+	t.Helper()
+	var left []string
+	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if left = without(c.look(t)[kind], c.before[kind]); len(left) == 0 {
+			return
+		}
+		for _, what := range left {
+			remove(what)
+		}
+	}
+	for i, what := range left {
+		left[i] += doing(what)
+	}
+	t.Fatalf("%s that cannot be removed: %q", kind, left)
 }
 
 // String is the table of what was left.
