@@ -24,6 +24,11 @@ BUILD   := .build
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo -E)
 PREFIX  ?= /usr/local
 
+# What the integration tests drive, and how they are run.
+BINARIES = CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" \
+	ESCAPE="$(CURDIR)/$(BUILD)/escape" CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered"
+GOTEST   = go test -count=1 $(if $(SUDO),-exec '$(SUDO)')
+
 # For test-vm: the guest's kernel, whether systemd is its init, and whether that
 # has cgroup v1; which tests, and which not.
 KERNEL  ?= 6.1
@@ -59,9 +64,7 @@ unit: deps
 # Every promise on the real binary, as root, in namespaces of the tests' own.
 integration: build probe
 	@test/deps taskset setpriv mke2fs busybox
-	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
-	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
-	go test -count=1 -timeout 20m $(if $(SUDO),-exec '$(SUDO)') ./test
+	$(BINARIES) $(GOTEST) -timeout 20m ./test
 
 # What a program reaches under Docker's defaults, in a runc of libcontainer's version,
 # and in here: make test/audit/table.tsv, and show where this is the looser.
@@ -69,38 +72,28 @@ audit: build probe
 	@test/deps libseccomp
 	GOBIN="$(CURDIR)/$(BUILD)" go install -tags seccomp github.com/opencontainers/runc@$$(go list -m -f '{{.Version}}' github.com/opencontainers/runc)
 	$(SUDO) test/audit/docker.sh "$(CURDIR)/$(BUILD)/runc" "$(CURDIR)/$(BUILD)/audit" >$(BUILD)/audit.docker
-	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
-	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_AUDIT_DOCKER="$(CURDIR)/$(BUILD)/audit.docker" \
-	go test -count=1 -timeout 20m $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestAudit$$' ./test
+	$(BINARIES) CONTAIN_AUDIT_DOCKER="$(CURDIR)/$(BUILD)/audit.docker" $(GOTEST) -timeout 20m -v -run '^TestAudit$$' ./test
 	cut -f 5 test/audit/table.tsv | sort | uniq -c
 
 # What is left when contain is killed at N random times, beside live ones: some fifteen
-# minutes. TOOL=runc or TOOL=crun kills these, for comparison.
-N    ?= 10000
+# minutes for 10,000. TOOL=runc or TOOL=crun kills these, for comparison.
 TOOL ?= contain
 chaos: build probe
 	@test/deps busybox mke2fs $(filter-out contain,$(TOOL))
-	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
-	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_TEST_CHAOS=$(N) CONTAIN_TEST_CHAOS_TOOL=$(TOOL) \
-	go test -count=1 -timeout 5h $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestChaos$$' ./test
+	$(BINARIES) CONTAIN_TEST_CHAOS=$(or $(N),10000) CONTAIN_TEST_CHAOS_TOOL=$(TOOL) $(GOTEST) -timeout 5h -v -run '^TestChaos$$' ./test
 
 # Whether the tests notice when contain is weakened: some five minutes, as root.
 mutations: build probe
 	$(SUDO) test/escape/mutations.sh "$(CURDIR)/$(BUILD)" $(MUTATIONS)
 
-# Many runs in a row, some ten minutes for 20,000: what the kernel counts stays flat.
-N ?= 20000
+# N runs in a row, some ten minutes for 20,000: what the kernel counts stays flat.
 soak: build probe
-	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
-	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_TEST_RUNS=$(N) \
-	go test -count=1 -timeout 5h $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestLongLife$$' ./test
+	$(BINARIES) CONTAIN_TEST_RUNS=$(or $(N),20000) $(GOTEST) -timeout 5h -v -run '^TestLongLife$$' ./test
 
 # Every system call of a start and an end fails once for every reason (TestFaults tries
 # some): an hour or two, as root. MOST=N: only so many, of each call one first.
 faults: build probe
-	CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" ESCAPE="$(CURDIR)/$(BUILD)/escape" \
-	CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" CONTAIN_TEST_FAULTS=all CONTAIN_TEST_FAULTS_MOST=$(MOST) \
-	go test -count=1 -timeout 0 $(if $(SUDO),-exec '$(SUDO)') -v -run '^TestFaults$$' ./test
+	$(BINARIES) CONTAIN_TEST_FAULTS=all CONTAIN_TEST_FAULTS_MOST=$(MOST) $(GOTEST) -timeout 0 -v -run '^TestFaults$$' ./test
 
 # The same tests in a virtual machine, else with pure cgroup v2, see test/vm/run.
 # What waits there may take longer: starting programs is 50 times slower. Of many
@@ -108,8 +101,7 @@ faults: build probe
 test-vm: build probe
 	go test -c -o $(BUILD)/integration.test ./test
 	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 2700 -m 2048 \
-	-e CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
-	-e CONTAIN="$(CURDIR)/contain" -e PROBE="$(CURDIR)/$(BUILD)/probe" -e AUDIT="$(CURDIR)/$(BUILD)/audit" -e ESCAPE="$(CURDIR)/$(BUILD)/escape" \
+	$(patsubst %,-e %,$(BINARIES)) \
 	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.run '$(RUN)' -test.skip '$(SKIP)'
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation. QEMU 7.2
