@@ -1,5 +1,5 @@
 /*
- * A thread that cannot be started, for there are too many processes: the Go runtime
+ * A thread that cannot be started, because there are too many processes: the Go runtime
  * tries for a fifth of a second, and would then print its stack and the registers, and
  * die of SIGABRT. The linker puts __wrap_pthread_create in the place of
  * pthread_create (--wrap, ld(1)), through which the runtime starts all threads but the first.
@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Where to say it, and whether it is to be said at all: while a program runs, others
@@ -25,13 +26,13 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	const int tries = 50;
 	for (int i = 0;; i++) {
 		int err = __real_pthread_create(thread, attr, start, arg);
-		if (err != EAGAIN)
-			return err;
-		if (i >= tries && !__atomic_load_n(&patient, __ATOMIC_RELAXED)) {
+		if (err == 0)
+			return 0;
+		if (err != EAGAIN || (i >= tries && !__atomic_load_n(&patient, __ATOMIC_RELAXED))) {
 			while (__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED))
 				pause(); /* another says it */
-			dprintf(complaints, "%scannot start a thread: there are too many processes (pids.max, kernel.threads-max)\n",
-				complaints == 2 ? "contain: " : "");
+			dprintf(complaints, "%scannot start a thread: %s%s\n", complaints == 2 ? "contain: " : "", strerror(err),
+				err == EAGAIN ? ": too many processes (pids.max, kernel.threads-max)" : "");
 			_exit(125);
 		}
 		usleep(10000);
