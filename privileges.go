@@ -133,13 +133,17 @@ func (o *options) program() string {
 	return name
 }
 
+// ownCapSet is what contain and its init use themselves, besides pid1's: to look at the
+// program, to set up lo, to join the init's mounts, to make the nodes in /dev.
+const ownCapSet = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_MKNOD
+
 // readPrivileges finds out what the flags of opts mean on this host.
 func (h *host) readPrivileges(p privileges, direct bool) error {
 	var err error
 	if h.own, err = readOwnStatus(); err != nil {
 		return fmt.Errorf("read contain's own privileges: %w", reason(err))
 	}
-	if missing := (pid1CapSet | 1<<unix.CAP_SYS_PTRACE) &^ h.own.caps; missing != 0 {
+	if missing := (pid1CapSet | ownCapSet) &^ h.own.caps; missing != 0 {
 		return fmt.Errorf("contain itself needs %s", strings.Join(missing.names(), ", "))
 	}
 	if p.newPrivs && h.own.noNewPrivs {
