@@ -6,6 +6,8 @@ package test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -622,5 +624,157 @@ func TestBinaryIsReplaced(t *testing.T) {
 		p.signal(t, syscall.SIGCONT)
 		p.wait(t).want(t, 0, "ready\n10\n18\n")
 		noContainers(t, what)
+	}
+}
+
+// F34: where process ids are used again within moments, no signal of contain's reaches
+// a process that is not its own.
+func TestPidsAreUsedAgain(t *testing.T) {
+	var name unix.Utsname
+	must(t, unix.Uname(&name))
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 14 {
+		t.Skip("kernel.pid_max is the host's before Linux 6.14")
+	}
+	leavesNothing(t)
+	script := `echo 400 >/proc/sys/kernel/pid_max
+		exec 3>&1
+		{ for i in $(seq $2); do
+			"$0" -chroot "$1" -- probe crowd 3 & c=$!
+			sleep 0.00$((i % 9)); sleep 0.0$((i % 4)); kill -TERM $c
+			wait $c; s=$?; [ $s = 143 ] || echo "run $i: $s" >&3
+		done; } >&2 2>/dev/null | "$3" churn; true`
+	cmd := exec.Command("unshare", "-p", "-f", "--mount-proc", "bash", "-c", script, containPath, rootfs(t), itoa(often(60)), probePath)
+	startCommand(t, cmd).wait(t).want(t, 0, "ready\n0 hurt\n")
+}
+
+// F35: contain is stopped for a while at any time during the start: nothing is given up.
+func TestStoppedDuringTheStart(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	begin := time.Now()
+	args := slices.Concat([]string{"-chroot", root, "-timeout", "1h", "-network-address"}, []string{"172.17.0.60/24"}, exit7)
+	contain(t, args...).want(t, 7, "")
+	window, rounds := 2*time.Since(begin), often(40)
+	workers(4, rounds, func(_, i int) {
+		mine := slices.Clone(args)
+		mine[5] = fmt.Sprintf("172.17.0.%d/24", 60+i)
+		p := start(t, mine...)
+		time.Sleep(window * time.Duration(i) / time.Duration(rounds)) // the race
+		p.cmd.Process.Signal(syscall.SIGSTOP)
+		time.Sleep(300 * time.Millisecond) // longer than any wait of the start's
+		p.cmd.Process.Signal(syscall.SIGCONT)
+		p.wait(t).want(t, 7, "")
+	})
+}
+
+// F36: a daemon that the program leaves, which ignores what asks it to end and holds
+// the pipes, goes with it.
+func TestOrphanHoldsThePipes(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, init := range []string{"-init=true", "-init=false"} {
+		contain(t, "-chroot", root, init, "--", "probe", "ignore", "1,2,3,13,15", "/bin/probe", "orphan").want(t, 5, "leader\n")
+		noContainers(t, init)
+	}
+	// Who ignores SIGTERM lives on, and is killed at the end of the grace.
+	contain(t, "-chroot", root, "-timeout", "10ms", "-grace", "100ms", "--", "probe", "ignore", "1,2,3,15", "/bin/probe", "crowd", "3").
+		wantError(t, 124, "killed")
+}
+
+// peak is the most memory that a process has had, in KiB.
+func peak(t *testing.T, pid int) (kib int) {
+	t.Helper()
+	if _, err := fmt.Sscan(field(readStatus(t, pid), "VmHWM"), &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib
+}
+
+// F38: what the program prints does not pile up in contain, however slow its reader.
+func TestFlood(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for tty, megabytes := range map[string]int{"never": often(1000), "always": often(100)} {
+		r, w, err := os.Pipe()
+		must(t, err)
+		cmd := exec.Command(containPath, "-chroot", root, "-tty", tty, "--", "probe", "fill", itoa(megabytes)+mega)
+		cmd.Stdout = w
+		p := startCommand(t, cmd)
+		w.Close()
+		_, err = io.CopyN(io.Discard, r, int64(megabytes)*100000)
+		must(t, err)
+		first := peak(t, cmd.Process.Pid)
+		_, err = io.CopyN(io.Discard, r, int64(megabytes)*890000)
+		must(t, err)
+		if last := peak(t, cmd.Process.Pid); last > first+2048 {
+			t.Errorf("-tty %s: contain's memory has grown from %d to %d KiB", tty, first, last)
+		}
+		rest, err := io.Copy(io.Discard, r)
+		must(t, err)
+		if got := rest + int64(megabytes)*990000; p.wait(t).code() != 0 || got < int64(megabytes)*1000000 {
+			t.Errorf("-tty %s: %d bytes", tty, got)
+		}
+	}
+}
+
+// F39: ten thousand dead children at once are reaped by the init.
+func TestZombies(t *testing.T) {
+	leavesNothing(t)
+	contain(t, "-chroot", rootfs(t), "-pids-limit", "20000", "--", "probe", "orphans", itoa(often(10000))).want(t, 0, "gone\n")
+}
+
+// F40, F43: a kernel that lacks a system call, or refuses it: contain does without, or
+// says what is missing.
+func TestSystemCallsThatAreMissing(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	ran := map[string]bool{}
+	for name, number := range map[string]int{
+		"openat2": unix.SYS_OPENAT2, "pidfd_open": unix.SYS_PIDFD_OPEN, "pidfd_send_signal": unix.SYS_PIDFD_SEND_SIGNAL, "clone3": unix.SYS_CLONE3,
+		"close_range": unix.SYS_CLOSE_RANGE, "seccomp": unix.SYS_SECCOMP, "memfd_create": unix.SYS_MEMFD_CREATE, "open_tree": unix.SYS_OPEN_TREE,
+		"move_mount": unix.SYS_MOVE_MOUNT, "mount_setattr": unix.SYS_MOUNT_SETATTR, "fsopen": unix.SYS_FSOPEN, "fsmount": unix.SYS_FSMOUNT,
+		"unshare": unix.SYS_UNSHARE, "setns": unix.SYS_SETNS, "pivot_root": unix.SYS_PIVOT_ROOT, "mount": unix.SYS_MOUNT, "umount2": unix.SYS_UMOUNT2,
+		"prlimit64": unix.SYS_PRLIMIT64, "signalfd4": unix.SYS_SIGNALFD4, "socketpair": unix.SYS_SOCKETPAIR, "keyctl": unix.SYS_KEYCTL,
+		"capset": unix.SYS_CAPSET, "setgroups": unix.SYS_SETGROUPS, "setresuid": unix.SYS_SETRESUID, "sethostname": unix.SYS_SETHOSTNAME,
+		"sched_setaffinity": unix.SYS_SCHED_SETAFFINITY, "statx": unix.SYS_STATX, "faccessat2": unix.SYS_FACCESSAT2, "mkdirat": unix.SYS_MKDIRAT,
+		"mknodat": unix.SYS_MKNODAT, "socket": unix.SYS_SOCKET, "fchdir": unix.SYS_FCHDIR, "flock": unix.SYS_FLOCK, "prctl": unix.SYS_PRCTL, "waitid": unix.SYS_WAITID,
+	} {
+		for errno, flags := range map[syscall.Errno]string{unix.ENOSYS: "", unix.EPERM: "-network-address 172.17.0.99/24 -memory-limit 64M"} {
+			cmd := exec.Command(probePath, append([]string{"refuse", itoa(number), itoa(int(errno)), containPath, "-chroot", root}, append(strings.Fields(flags), exit7...)...)...)
+			what := name + ": " + unix.ErrnoName(errno)
+			if r := startCommand(t, cmd).wait(t); r.ranOrRefused(t, what) {
+				ran[name] = true
+			} else {
+				t.Logf("%s: %s", what, strings.TrimSpace(r.stderr))
+			}
+			noContainers(t, what)
+		}
+	}
+	for _, name := range []string{"prctl", "unshare", "pivot_root", "mount", "capset"} {
+		if ran[name] {
+			t.Errorf("a program was started without %s", name)
+		}
+	}
+}
+
+// F41: root that lacks a capability: contain does without it, or names it.
+func TestEachCapabilityMissing(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for number := range 41 {
+		if leftOut(number) {
+			continue
+		}
+		name := "cap_" + itoa(number)
+		cmd := exec.Command("setpriv", append([]string{"--bounding-set=-" + name, containPath, "-chroot", root,
+			"-network-address", "172.17.0.99/24", "-memory-limit", "64M", "-cpu-core-ids", firstCPU(t)}, exit7...)...)
+		if r := startCommand(t, cmd).wait(t); !r.ranOrRefused(t, name) {
+			r.wantError(t, 125, "contain itself needs CAP_")
+			if number == unix.CAP_SYS_RESOURCE {
+				t.Error("contain does not work without CAP_SYS_RESOURCE")
+			}
+		}
+		noContainers(t, name)
 	}
 }

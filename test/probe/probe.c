@@ -9,17 +9,22 @@
 #include <netinet/udp.h>
 #include <netinet/ip.h>
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/filter.h>
 #include <linux/perf_event.h>
+#include <linux/seccomp.h>
 #include <ctype.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -897,6 +902,69 @@ static int do_gate(char **arg)
 	return become(arg);
 }
 
+/* refuse CALL ERRNO PROGRAM ...: execute it where the kernel answers a system call, by
+ * number, with an error */
+static int do_refuse(char **arg)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, atoi(arg[0]), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | atoi(arg[1])),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = {sizeof code / sizeof *code, code};
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+		return fail("seccomp");
+	return become(arg + 2);
+}
+
+/* orphans COUNT: have a child with so many dead children at once, which ends, too;
+ * print when all are gone */
+static int do_orphans(char **arg)
+{
+	struct dirent *entry;
+	int left, status;
+	if (fork() == 0) {
+		for (int n = atoi(arg[0]); n > 0; n--) {
+			pid_t pid = fork();
+			if (pid <= 0)
+				_exit(pid < 0);
+		}
+		_exit(0);
+	}
+	if (wait(&status) < 0 || status != 0)
+		return fail("fork");
+	do {
+		DIR *proc = opendir("/proc");
+		for (left = 0; proc && (entry = readdir(proc));)
+			left += isdigit((unsigned char)*entry->d_name) != 0;
+		closedir(proc);
+	} while (left != 2);
+	say("gone");
+	return 0;
+}
+
+/* churn: have one short-lived child after the other, until the end of stdin; print
+ * whether somebody has sent one a signal */
+static int do_churn(char **arg)
+{
+	struct pollfd in = {.fd = 0, .events = POLLIN};
+	int status, hurt = 0, n = 0;
+	(void)arg;
+	say("ready");
+	for (; poll(&in, 1, 0) == 0; n++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			usleep(n % 50 * 20);
+			_exit(0);
+		}
+		if (pid > 0 && waitpid(pid, &status, 0) == pid)
+			hurt += status != 0;
+	}
+	printf("%d hurt\n", hurt);
+	return n == 0;
+}
+
 /* pend SIGNAL PROGRAM ...: execute it with the signal blocked and pending */
 static int do_pend(char **arg)
 {
@@ -1372,6 +1440,7 @@ static const struct {
 	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
 	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
 	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive}, {"blurt", 3, do_blurt}, {"via", 4, do_via},
+	{"refuse", 3, do_refuse}, {"orphans", 1, do_orphans}, {"churn", 0, do_churn},
 	{"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive}, {"given", 1, do_given},
 };
 
