@@ -517,10 +517,11 @@ func awaitLocal(h *netlink.Handle, addresses []netip.Prefix) error {
 			if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
 				break
 			}
-			if time.Since(began) > addressIsLate {
+			waited := time.Since(began)
+			if waited > addressIsLate {
 				return then(fmt.Errorf("the kernel does not take packets to %s, after %s", a, addressIsLate), err)
 			}
-			time.Sleep(portChanges)
+			time.Sleep(untilNextLook(waited))
 		}
 	}
 	return nil
@@ -589,9 +590,19 @@ func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Sig
 				return sig, nil
 			}
 		default:
-			time.Sleep(portChanges)
+			time.Sleep(untilNextLook(waited))
 		}
 	}
+}
+
+// untilNextLook is how long to wait before the kernel is asked again. What takes longer
+// than usual waits for the CPUs, or for a lock, which a hundred that ask would keep from
+// those who do something about it.
+func untilNextLook(waited time.Duration) time.Duration {
+	if waited > carrierComes {
+		return portIsLate
+	}
+	return portChanges
 }
 
 const portDisabled, portForwarding = 0, 3 // BR_STATE_DISABLED and so on, linux/if_bridge.h

@@ -39,16 +39,18 @@ const (
 	childrenAppear = 10 * time.Millisecond
 
 	// The carrier of a veth comes up, and with it the bridge's port, tried at this
-	// distance; after carrierComes it is asked whether the bridge is up at all, after
-	// bridgeIsSlow the user is told, after bridgeForwards it is given up.
+	// distance; after carrierComes at that of portIsLate, and it is asked whether the bridge
+	// is up at all; after bridgeIsSlow the user is told, after bridgeForwards it is given up.
 	portChanges    = 200 * time.Microsecond
+	portIsLate     = 5 * time.Millisecond
 	carrierComes   = 20 * time.Millisecond
 	bridgeIsSlow   = time.Second
 	bridgeForwards = 65 * time.Second
 
 	// The kernel's work queue makes a new IPv6 address one that packets are taken to.
-	// Tried at the distance of portChanges; then the start fails.
-	addressIsLate = 5 * time.Second
+	// Tried like that; then the start fails. A hundred at once on two busy CPUs took more
+	// than five seconds.
+	addressIsLate = time.Minute
 
 	// The kernel has listed addresses or neighbours without a change within.
 	listTries = 1000
