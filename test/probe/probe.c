@@ -902,6 +902,9 @@ static int do_gate(char **arg)
 	return become(arg);
 }
 
+/* show FILE ...: print them, then wait until killed */
+static int do_show(char **arg) { return do_cat(arg) || do_wait(arg); }
+
 /* refuse CALL ERRNO PROGRAM ...: execute it where the kernel answers a system call, by
  * number, with an error */
 static int do_refuse(char **arg)
@@ -1440,8 +1443,7 @@ static const struct {
 	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
 	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
 	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive}, {"blurt", 3, do_blurt}, {"via", 4, do_via},
-	{"refuse", 3, do_refuse}, {"orphans", 1, do_orphans}, {"churn", 0, do_churn},
-	{"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive}, {"given", 1, do_given},
+	{"refuse", 3, do_refuse}, {"orphans", 1, do_orphans}, {"churn", 0, do_churn}, {"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive}, {"given", 1, do_given}, {"show", 1, do_show},
 };
 
 int main(int argc, char **argv)
