@@ -35,7 +35,7 @@ const (
 )
 
 // chaosSettles is how long after a kill one looks what is left.
-func chaosSettles() time.Duration { return loose(time.Second, 20*time.Second) }
+func chaosSettles() time.Duration { return loose(time.Second, 10*time.Second) }
 
 // chaos kills runs, and counts.
 type chaos struct {
@@ -77,7 +77,7 @@ func TestChaos(t *testing.T) {
 			c.measure(t)
 			t.Log(c.killed, "killed, left a second later", c.atOnce, "and after a further start", c.later)
 		}
-		c.batch(t, min(chaosBatch, times-c.killed))
+		c.batch(t, min(chaosBatch, 2*times))
 	}
 	t.Log(c)
 	for path, text := range limitFiles(t) {
