@@ -33,6 +33,11 @@ func checkHost(opts options) (h host, err error) {
 	if os.Geteuid() != 0 {
 		return h, errors.New("must be run as root")
 	}
+	for _, path := range []string{"/proc/self/fd", os.DevNull} { // as in a bare chroot
+		if _, err := os.Stat(path); err != nil {
+			return h, fmt.Errorf("contain itself needs %s: %w", path, reason(err))
+		}
+	}
 	if err := checkStdio(); err != nil {
 		return h, err
 	}
