@@ -52,7 +52,7 @@ type container struct {
 	lent      []lentTerminal // the caller's that it has
 	resumed   time.Time      // when contain was last, after a stop
 	oom       *os.File       // v1: readable when the kernel is about to kill; else nil
-	asked     atomic.Int64   // when the program was last asked to end, Unix nanoseconds
+	asked     atomic.Int64   // when the program was last asked to end, since begun; 0: never
 	unread    chan struct{}  // closed when what the program has printed is not to be waited for
 	leave     sync.Once
 	ended     atomic.Bool  // init was waited for
@@ -81,6 +81,9 @@ type container struct {
 	startedAt time.Time         // the program; and it ended
 	endedAt   time.Time
 }
+
+// begun is a time to count from by the clock that nobody sets.
+var begun = time.Now()
 
 func init() {
 	// libcontainer logs warnings to stderr in a form of its own. What matters
@@ -296,7 +299,8 @@ func (c *container) abandon() { c.leave.Do(func() { close(c.unread) }) }
 
 // wasAsked tells whether the program was asked to end not long before it did.
 func (c *container) wasAsked() bool {
-	return c.asked.Load() > c.endedAt.Add(-readerComes).UnixNano()
+	asked := c.asked.Load()
+	return asked != 0 && asked > int64(c.endedAt.Add(-readerComes).Sub(begun))
 }
 
 // kill kills all processes of the container.

@@ -319,7 +319,7 @@ func (s *signals) pass(caught unix.Signal, c *container) {
 	}
 	switch sig { // others are for programs that do something else about them
 	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM:
-		c.asked.Store(time.Now().UnixNano())
+		c.asked.Store(int64(time.Since(begun)))
 	}
 	switch {
 	case sig == unix.SIGWINCH && c.terminal.resize():
