@@ -778,3 +778,77 @@ func TestEachCapabilityMissing(t *testing.T) {
 		noContainers(t, name)
 	}
 }
+
+// hung is a directory with a file system whose server does not answer: a FUSE one of
+// the test's. The server dies with what is returned.
+func hung(t *testing.T) (dir string, server *os.File) {
+	t.Helper()
+	server, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	dir = t.TempDir()
+	if err := unix.Mount("hung", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", server.Fd())); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { server.Close(); must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir, server
+}
+
+// F27, F29: DIR on a file system whose server hangs: nothing has been made yet, and
+// SIGKILL ends contain; or dies: contain says so.
+func TestServerOfTheRootHangs(t *testing.T) {
+	leavesNothing(t)
+	dir, server := hung(t)
+	p := start(t, slices.Concat([]string{"-chroot", dir}, exit7)...)
+	stack := func() string {
+		text, _ := os.ReadFile("/proc/" + itoa(p.cmd.Process.Pid) + "/wchan")
+		return string(text)
+	}
+	waitFor(t, "contain to hang", func() bool { return strings.Contains(stack(), "fuse") || p.stderr.String() != "" })
+	p.signal(t, syscall.SIGKILL)
+	if r := p.wait(t); r.status != syscall.WaitStatus(syscall.SIGKILL) || r.stderr != "" {
+		t.Errorf("wait status %#x, stderr %q", r.status, r.stderr)
+	}
+	noContainers(t, "killed")
+	p = start(t, slices.Concat([]string{"-chroot", dir}, exit7)...)
+	waitFor(t, "contain to hang", func() bool { return strings.Contains(stack(), "fuse") || p.stderr.String() != "" })
+	must(t, server.Close())
+	p.wait(t).wantError(t, 125, "-chroot")
+	noContainers(t, "the server is dead")
+}
+
+// F42: in odd places contain works, or says in one line why not; and mounts nothing
+// where others can see it.
+func TestOddPlaces(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, propagation := range []string{"shared", "slave", "private"} {
+		script := `a=$(cat /proc/self/mountinfo); "$0" -chroot "$1" -network-address 172.17.0.99/24 -- probe exit 7; s=$?
+			[ "$a" = "$(cat /proc/self/mountinfo)" ] || echo other mounts; exit $s`
+		cmd := exec.Command("unshare", "-m", "--propagation", propagation, "bash", "-c", script, containPath, root)
+		startCommand(t, cmd).wait(t).want(t, 7, "")
+	}
+	// A chroot, with or without a mount to pivot from, and with contain's own /proc.
+	outer := filepath.Join(t.TempDir(), "outer")
+	must(t, os.CopyFS(outer, os.DirFS(root)), os.CopyFS(filepath.Join(outer, "inner"), os.DirFS(root)))
+	for _, dir := range []string{"proc", "sys", "dev", "run", "tmp"} {
+		must(t, os.MkdirAll(filepath.Join(outer, dir), 0o755))
+	}
+	copyFile(t, containPath, filepath.Join(outer, "bin", "contain"), 0o755)
+	for _, prepare := range []string{"", `mount --bind "$1" "$1"; cd "$1";`, "mount --rbind /proc $1/proc; mount --rbind /sys $1/sys;",
+		"for d in proc sys dev; do mount --rbind /$d $1/$d; done;",
+		`mount --bind "$1" "$1"; cd "$1"; for d in proc sys dev; do mount --rbind /$d $d; done; mount -t tmpfs none run;`} {
+		cmd := exec.Command("unshare", "-m", "bash", "-c", prepare+` exec chroot "$1" /bin/contain -chroot /inner -- probe exit 7`, "bash", outer)
+		r := startCommand(t, cmd).wait(t)
+		if pivots := strings.Contains(prepare, "tmpfs"); r.ranOrRefused(t, "chroot, "+prepare) != pivots {
+			t.Errorf("chroot, %s: status %d, stderr %q", prepare, r.code(), r.stderr)
+		}
+	}
+	// contain in contain: by default, and with all that can be allowed.
+	for _, flags := range []string{"", "-cap-add ALL -seccomp none -unmask ALL -allow-new-privs", "-userns"} {
+		args := slices.Concat([]string{"-chroot", outer}, strings.Fields(flags), []string{"--", "/bin/contain", "-chroot", "/inner"}, exit7)
+		r := contain(t, args...)
+		r.ranOrRefused(t, "contain in contain "+flags)
+	}
+}
