@@ -496,7 +496,9 @@ func (c *container) exec(sigs *signals) error {
 	waitForThreads()
 	c.startedAt = time.Now()
 	c.told = true
-	_, _ = c.report.Write([]byte{0}) // an error: killed
+	if err := c.tell(); err != nil {
+		return err
+	}
 	if c.limits.wall != 0 || c.limits.cpuTime != 0 {
 		go c.guard(c.keepTime)
 	}
@@ -531,8 +533,20 @@ func (c *container) awaitReady(init int) (pid int, err error) {
 			return pid, nil
 		}
 		limited = true
-		_, _ = c.report.Write([]byte{0}) // an error: killed
+		if err := c.tell(); err != nil {
+			return 0, err
+		}
 	}
+}
+
+// tell tells the process that is to become the program to go on. It is no error if that
+// was killed: wait tells.
+func (c *container) tell() error {
+	_, err := c.report.Write([]byte{0})
+	if err == nil || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return nil
+	}
+	return fmt.Errorf("let the program start: %w", err)
 }
 
 // setRlimits limits the process that is to become the program; and what can be queued
