@@ -84,6 +84,8 @@ var faultExceptions = []struct {
 		"Go takes the exec of a process for failed, and waits for its end (syscall.forkExec)"},
 	{roleContain, unix.SYS_GETPGID, "", "an ancestor that cannot be looked at is none: the program gets a session of its own"},
 	{roleContain, unix.SYS_GETSID, "", "an ancestor that cannot be looked at is none: the program gets a session of its own"},
+	{roleContain, unix.SYS_OPENAT, `"/proc/\d+/stat"`, "an ancestor that cannot be looked at is none: the program gets a session of its own"},
+	{roleContain, unix.SYS_READ, `^\d+</proc/\d+/stat>`, "an ancestor that cannot be looked at is none: the program gets a session of its own"},
 	{"", unix.SYS_PRLIMIT64, `^\S+, 0x8,`, "a library has lowered this limit for a moment, and can lift it again (ebpf/rlimit)"},
 }
 
