@@ -218,7 +218,7 @@ func (c *container) makeCgroup(h cgroupHost) error {
 		return fmt.Errorf("plan the cgroup: %w", err)
 	}
 	if err := note(c.entry, c.cgroup); err != nil {
-		return fmt.Errorf("write the state entry: %w", reason(err))
+		return fmt.Errorf("write the state entry %s: %w", quoted(c.entry.Name()), reason(err))
 	}
 	*m = bystander{c.cgroup}
 	if err := c.cgroup.Apply(-1); err != nil {

@@ -72,8 +72,12 @@ static void before_everything(void) {
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || read(fd, name, sizeof name - 1) < 0) {
 		// Of an init, contain says that it has ended.
-		if (getenv("_LIBCONTAINER_INITPIPE") == NULL)
-			dprintf(2, "contain: read /proc/self/cmdline: %s\n", strerror(errno));
+		int err = errno;
+		signal(SIGPIPE, SIG_IGN);
+		if (getenv("_LIBCONTAINER_INITPIPE") == NULL) {
+			need_limits();
+			dprintf(2, "contain: read /proc/self/cmdline: %s\n", strerror(err));
+		}
 		_exit(125);
 	}
 	close(fd);
