@@ -162,7 +162,7 @@ func managedBySystemd(controller string) bool {
 // cgroup is the directory of the container's cgroup in the hierarchy.
 func (h hierarchy) cgroup(id string) string {
 	if h.inScope {
-		return filepath.Join(h.parent, "contain-"+id+".scope", "program")
+		return filepath.Join(h.parent, scopeName(id), "program")
 	}
 	return filepath.Join(h.parent, "contain-"+id)
 }

@@ -307,7 +307,7 @@ func limitSoft(r *cgroups.Resources, size int64, v2 bool) {
 // cgroup2Dir is the directory of the container's cgroup on a v2 host.
 func cgroup2Dir(id string, h cgroupHost) string {
 	if h.slice != "" {
-		return h.parent + "/contain-" + id + ".scope/program"
+		return h.parent + "/" + scopeName(id) + "/program"
 	}
 	return h.parent + "/contain-" + id
 }

@@ -42,7 +42,7 @@ func (bystander) Apply(int) error { return nil }
 func newCgroup(id string, h cgroupHost, config *cgroups.Cgroup) (cgroups.Manager, error) {
 	var s *scope
 	if h.slice != "" {
-		s = &scope{unit: "contain-" + id + ".scope", slice: h.slice, controllers: systemdControllers}
+		s = &scope{unit: scopeName(id), slice: h.slice, controllers: systemdControllers}
 	}
 	if !h.v2 {
 		return newCgroup1(id, h, config, s)
@@ -273,7 +273,10 @@ func (m *cgroup1) tasks() (paths []string, first int) {
 func cgroupDirs(m cgroups.Manager) (dirs []string) {
 	switch g := m.(type) {
 	case *cgroup2:
-		return []string{g.dir}
+		dirs = []string{g.dir}
+		if g.scope != nil {
+			dirs = append(dirs, g.scope.dir)
+		}
 	case *cgroup1:
 		dirs = append(slices.Compact(slices.Sorted(maps.Values(g.GetPaths()))), g.around...)
 	}

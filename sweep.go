@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/cgroups/systemd"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -92,7 +93,7 @@ func isCgroupOf(dir, id string) bool {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
 		return false
 	}
-	own, scope := "contain-"+id, "contain-"+id+".scope"
+	own, scope := "contain-"+id, scopeName(id)
 	base, around := filepath.Base(dir), filepath.Base(filepath.Dir(dir))
 	return base == own || base == scope || base == "program" && around == scope
 }
@@ -140,7 +141,11 @@ func (s sweeper) sweepEntry(path string) error {
 	}
 	defer entry.Close()
 	id := filepath.Base(path)
-	if err := s.removeCgroups(id, recorded(entry)); err != nil {
+	dirs := recorded(entry)
+	if err := s.removeCgroups(id, slices.Clone(dirs)); err != nil {
+		return err
+	}
+	if err := stopScope(id, dirs); err != nil {
 		return err
 	}
 	if err := s.removeHostEnd(hostVethOf(id)); err != nil {
@@ -175,6 +180,17 @@ func (s sweeper) removeCgroups(id string, dirs []string) error {
 		}
 		time.Sleep(cgroupEmpties)
 	}
+}
+
+// stopScope stops the scope that the container's cgroup was in, if it was in one. It ends
+// with its last process, but not one whose only process, the keeper, was ending when
+// systemd put it there: that one stays for ever.
+func stopScope(id string, dirs []string) error {
+	scoped := slices.ContainsFunc(dirs, func(dir string) bool { return filepath.Base(dir) == scopeName(id) })
+	if !scoped || !systemd.IsRunningSystemd() {
+		return nil
+	}
+	return stopUnit(scopeName(id))
 }
 
 // removeCgroup removes a cgroup with those in it, if it is one.

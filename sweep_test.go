@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,6 +69,23 @@ func TestTakeEntry(t *testing.T) {
 	}
 	if _, err := takeEntry(filepath.Join(f.Name(), cgroupsName)); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("a file: %v", err)
+	}
+}
+
+// The scope is noted around the program's cgroup: it may stay when that has never been.
+func TestNoteOfAScope(t *testing.T) {
+	const id = "0123abcd"
+	m, err := newCgroup(id, cgroupHost{v2: true, slice: "s.slice", parent: "/sys/fs/cgroup/s.slice"}, &cgroups.Cgroup{Resources: &cgroups.Resources{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := entryWith(t, nil)
+	if err := note(f, m); err != nil {
+		t.Fatal(err)
+	}
+	const scope = "/sys/fs/cgroup/s.slice/contain-0123abcd.scope"
+	if got := recorded(f); !slices.Equal(got, []string{scope + "/program", scope}) {
+		t.Errorf("noted %q", got)
 	}
 }
 

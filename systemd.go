@@ -106,18 +106,28 @@ func (s *scope) stop() error {
 	if s.dir != "" {
 		_ = cgroups.RemovePath(s.keeperDir())
 	}
-	err := runJob("stop "+s.unit, func(ctx context.Context, c *dbus.Conn, done chan<- string) error {
-		_, err := c.StopUnitContext(ctx, s.unit, "replace", done)
-		return err
-	})
-	var e godbus.Error
-	if errors.As(err, &e) && e.Name == "org.freedesktop.systemd1.NoSuchUnit" {
-		err = nil // the end of the keeper was enough
-	}
+	err := stopUnit(s.unit)
 	if s.dir == "" {
 		return err
 	}
 	return then(err, cgroups.RemovePath(s.dir))
+}
+
+// scopeName is the unit of a container.
+func scopeName(id string) string { return "contain-" + id + ".scope" }
+
+// stopUnit has systemd stop a scope. That there is none is fine: its processes have
+// ended, which was enough.
+func stopUnit(unit string) error {
+	err := runJob("stop "+unit, func(ctx context.Context, c *dbus.Conn, done chan<- string) error {
+		_, err := c.StopUnitContext(ctx, unit, "replace", done)
+		return err
+	})
+	var e godbus.Error
+	if errors.As(err, &e) && e.Name == "org.freedesktop.systemd1.NoSuchUnit" {
+		return nil
+	}
+	return err
 }
 
 func property(name string, value any) dbus.Property {
