@@ -108,7 +108,8 @@ func newChaos(t *testing.T, name string) *chaos {
 	c.startSiblings(t)
 	c.before = c.look(t)
 	for _, kind := range leftoverKinds {
-		if name == "contain" && kind != "mounts" && len(without(c.before[kind], nothing[kind])) == 0 {
+		blind := kind == "mounts" || kind == "systemd's units" && !underSystemd()
+		if name == "contain" && !blind && len(without(c.before[kind], nothing[kind])) == 0 {
 			t.Fatalf("no %s of the siblings are seen", kind)
 		}
 	}
@@ -119,8 +120,7 @@ func newChaos(t *testing.T, name string) *chaos {
 func (c *chaos) judge(t *testing.T) {
 	t.Helper()
 	for _, kind := range leftoverKinds {
-		lasting := kind == "cgroup directories" || kind == "state entries"
-		if c.later[kind] > 0 || c.atOnce[kind] > 0 && !lasting {
+		if c.later[kind] > 0 || c.atOnce[kind] > 0 && !slices.Contains(lastingKinds, kind) {
 			t.Errorf("%s: %d were left, %d after a further start", kind, c.atOnce[kind], c.later[kind])
 		}
 	}
@@ -340,12 +340,15 @@ func (c *chaos) batch(t *testing.T, n int) {
 // leftovers are what can be left on the host, by kind.
 type leftovers map[string][]string
 
-var leftoverKinds = []string{"processes", "cgroup directories", "links", "namespaces", "mounts", "state entries"}
+var leftoverKinds = []string{"processes", "links", "namespaces", "mounts", "cgroup directories", "state entries", "systemd's units"}
+
+// lastingKinds are those that stay until the next start.
+var lastingKinds = []string{"cgroup directories", "state entries", "systemd's units"}
 
 // look lists all that is there of runs, of the siblings too.
 func (c *chaos) look(t *testing.T) leftovers {
 	t.Helper()
-	found := leftovers{"processes": c.processes(t), "cgroup directories": cgroupDirs(t), "namespaces": namespaces(t)}
+	found := leftovers{"processes": c.processes(t), "cgroup directories": cgroupDirs(t), "namespaces": namespaces(t), "systemd's units": units(t)}
 	for _, l := range linkList(t) {
 		found["links"] = append(found["links"], l.Attrs().Name)
 	}
@@ -369,6 +372,20 @@ func (c *chaos) look(t *testing.T) leftovers {
 		found["state entries"] = append(found["state entries"], e.Name())
 	}
 	return found
+}
+
+// units lists the scopes of containers that systemd knows.
+func units(t *testing.T) (list []string) {
+	t.Helper()
+	if !underSystemd() {
+		return nil
+	}
+	out, err := exec.Command("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", "contain-*.scope").Output()
+	must(t, err)
+	for line := range strings.Lines(string(out)) {
+		list = append(list, strings.Fields(line)[0])
+	}
+	return list
 }
 
 // processes lists those that descend from the tests', which is a subreaper: whatever a run
@@ -501,6 +518,7 @@ func (c *chaos) clear(t *testing.T) {
 		syscall.Kill(pid, syscall.SIGKILL)
 	})
 	c.await(t, "cgroup directories", func(dir string) { cgroups.RemovePath(dir) })
+	c.await(t, "systemd's units", func(unit string) { exec.Command("systemctl", "stop", unit).Run() })
 	c.await(t, "state entries", func(name string) { os.RemoveAll(filepath.Join(c.state, name)) })
 	c.await(t, "mounts", func(line string) { syscall.Unmount(strings.Fields(line)[4], syscall.MNT_DETACH) })
 	c.await(t, "links", func(name string) {
