@@ -595,14 +595,11 @@ func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Sig
 	}
 }
 
-// untilNextLook is how long to wait before the kernel is asked again. What takes longer
-// than usual waits for the CPUs, or for a lock, which a hundred that ask would keep from
-// those who do something about it.
+// untilNextLook is how long to wait before the kernel is asked again: the longer it has
+// taken, the longer. Two hundred that ask all the time take the CPUs and the kernel's
+// lock from what they wait for, for minutes.
 func untilNextLook(waited time.Duration) time.Duration {
-	if waited > carrierComes {
-		return portIsLate
-	}
-	return portChanges
+	return min(max(portChanges, waited/8), portIsLate)
 }
 
 const portDisabled, portForwarding = 0, 3 // BR_STATE_DISABLED and so on, linux/if_bridge.h

@@ -39,10 +39,11 @@ const (
 	childrenAppear = 10 * time.Millisecond
 
 	// The carrier of a veth comes up, and with it the bridge's port, tried at this
-	// distance; after carrierComes at that of portIsLate, and it is asked whether the bridge
-	// is up at all; after bridgeIsSlow the user is told, after bridgeForwards it is given up.
+	// distance, and with time at up to that of portIsLate; after carrierComes it is asked
+	// whether the bridge is up at all, after bridgeIsSlow the user is told, after
+	// bridgeForwards it is given up.
 	portChanges    = 200 * time.Microsecond
-	portIsLate     = 5 * time.Millisecond
+	portIsLate     = 100 * time.Millisecond
 	carrierComes   = 20 * time.Millisecond
 	bridgeIsSlow   = time.Second
 	bridgeForwards = 65 * time.Second

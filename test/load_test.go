@@ -5,8 +5,10 @@ package test
 // address in common. One at a time finds none of the races between them.
 
 import (
+	"bufio"
 	"fmt"
-	"strings"
+	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"testing"
@@ -50,17 +52,24 @@ func loadAddress(n int) string {
 
 // live starts a program that says who it is, notes that while it lives, and ends it.
 func (c *census) live(t *testing.T, root, address string) {
-	p := start(t, "-chroot", root, "-bridge", "br-load", "-network-address", address, "--",
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	cmd := exec.Command(containPath, "-chroot", root, "-bridge", "br-load", "-network-address", address, "--",
 		"probe", "show", "/proc/sys/kernel/hostname", "/sys/class/net/eth0/address")
-	waitFor(t, "the program, or an error", func() bool {
-		return strings.HasSuffix(p.stdout.String(), "ready\n") || p.stderr.String() != ""
-	})
-	names := append(strings.Fields(strings.TrimSuffix(p.stdout.String(), "ready\n")), address)
+	cmd.Stdout = w
+	p := startCommand(t, cmd)
+	w.Close()
+	r.SetReadDeadline(time.Now().Add(patience))
+	names := []string{address}
+	for lines := bufio.NewScanner(r); lines.Scan() && lines.Text() != "ready"; {
+		names = append(names, lines.Text())
+	}
 	c.enter(names)
 	defer c.leave(names)
 	p.signal(t, syscall.SIGTERM)
 	if r := p.wait(t); r.status != syscall.WaitStatus(syscall.SIGTERM) || r.stderr != "" || len(names) != 3 {
-		t.Errorf("wait status %#x, stdout %q, stderr %q", r.status, r.stdout, r.stderr)
+		t.Errorf("wait status %#x, stderr %q, names %q", r.status, r.stderr, names)
 	}
 }
 
@@ -69,7 +78,7 @@ func (c *census) live(t *testing.T, root, address string) {
 func TestLoad(t *testing.T) {
 	leavesNothing(t)
 	defer func(usual time.Duration) { patience = usual }(patience)
-	patience *= 6 // many at once take long, each
+	patience *= 20 // many at once take long, each
 	bridge(t, "br-load", "172.30.0.1/16", "2001:db8:30::1/64")
 	root := rootfs(t)
 	for _, load := range []struct{ parallel, starts int }{{2, 150}, {16, 250}, {100, 300}, {200, 300}} {

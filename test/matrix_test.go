@@ -54,6 +54,7 @@ func noContainers(t *testing.T, what string) {
 	entries, err := os.ReadDir(stateDir)
 	if dirs := cgroupDirs(t); err != nil || len(entries)+len(dirs) > 0 {
 		t.Errorf("%s: left are %v, %v", what, entries, dirs)
+		killPrograms(t)
 		sweep(t)
 	}
 }
