@@ -61,6 +61,7 @@ func checkCgroups(opts options) (cgroupHost, error) {
 		"cpu":     opts.cpuQuota != 0 || opts.cpuWeight != 0,
 		"cpuacct": opts.cpuTime != 0 && !v2, // on v2 every cgroup has it
 		"pids":    opts.pids != 0,
+		"devices": !v2, // on v2 they are limited by a filter
 		"blkio":   len(opts.io) > 0 && !v2,
 		"io":      len(opts.io) > 0 && v2,
 	} {

@@ -106,44 +106,38 @@ func openClaims(path string) (*claim, error) {
 }
 
 // release gives up everything, and removes the file if nobody else uses it. Of two at
-// a time one waits for the other, or both would find that somebody else does. It tells
-// whether the file was removed.
-func (c *claim) release() (removed bool) {
+// a time one waits for the other, or both would find that somebody else does.
+func (c *claim) release() {
 	if c == nil {
-		return false
+		return
 	}
 	one := unix.Flock_t{Type: unix.F_WRLCK, Start: 1, Len: 1}
 	_ = unix.FcntlFlock(c.file.Fd(), unix.F_SETLKW, &one)
-	all := unix.Flock_t{Type: unix.F_WRLCK}
-	if unix.FcntlFlock(c.file.Fd(), unix.F_SETLK, &all) == nil {
-		removed = os.Remove(c.file.Name()) == nil
-	}
+	c.remove()
 	c.file.Close()
-	return removed
 }
 
-// running reserves the id of a run, which the name of its host end is made of. It says
-// that the contain lives, whatever its state directory.
-func (c *claim) running(id string) error {
-	if c == nil {
-		return nil
-	}
-	return c.lock(0, []byte(id))
-}
-
-// isRunning tells whether a contain of this netns has reserved an id. It must not be
-// called by a process that has a claim: to close the file gives that up.
-func isRunning(id string) bool {
-	path := filepath.Join(defaultStateDir, claimsName)
-	if _, err := os.Lstat(path); err != nil {
+// removeUnused removes a file of locks that nobody uses, and tells whether it did. It does
+// not wait. It must not be called by a process that has a claim there: to close the file
+// gives that up.
+func removeUnused(path string) bool {
+	file, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
 		return false
 	}
-	c, err := openClaims(path)
-	if err != nil {
-		return true // cannot be told
+	defer file.Close()
+	return (&claim{file}).remove()
+}
+
+// remove removes the file if nobody else uses it, and it is still the one with that name.
+func (c *claim) remove() bool {
+	all := unix.Flock_t{Type: unix.F_WRLCK}
+	if unix.FcntlFlock(c.file.Fd(), unix.F_SETLK, &all) != nil {
+		return false
 	}
-	defer c.release()
-	return c.running(id) != nil
+	opened, err1 := c.file.Stat()
+	there, err2 := os.Lstat(c.file.Name())
+	return err1 == nil && err2 == nil && os.SameFile(opened, there) && os.Remove(c.file.Name()) == nil
 }
 
 // takenBy says who holds a lock.

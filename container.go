@@ -93,7 +93,7 @@ func init() {
 
 // createContainer makes the state entry of a container with a new id. Its undo
 // is destroy.
-func createContainer(opts options, h host, cl *claim) (*container, error) {
+func createContainer(opts options, h host) (*container, error) {
 	stateDir, err := filepath.Abs(opts.stateDir)
 	if err != nil {
 		return nil, fmt.Errorf("-state-dir %s: %w", quoted(opts.stateDir), err)
@@ -104,6 +104,9 @@ func createContainer(opts options, h host, cl *claim) (*container, error) {
 	}
 	if stateDir, err = makeStateDir(stateDir); err != nil {
 		return nil, fmt.Errorf("-state-dir %s: %w", quoted(opts.stateDir), err)
+	}
+	if h.rootfs.holds(stateDir) { // or programs would say whose it is, and what is left
+		return nil, fmt.Errorf("-state-dir %s: is inside of DIR", quoted(opts.stateDir))
 	}
 	c := &container{
 		task: newTask(opts, h), limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
@@ -116,8 +119,8 @@ func createContainer(opts options, h host, cl *claim) (*container, error) {
 	for try := 1; ; try++ {
 		c.id = newID()
 		c.config = newConfig(c.id, opts, h)
-		err := c.makeEntry(stateDir, cl)
-		if try < tries && (errors.Is(err, libcontainer.ErrExist) || errors.Is(err, errSwept) || errors.Is(err, errTaken)) {
+		err := c.makeEntry(stateDir)
+		if try < tries && (errors.Is(err, libcontainer.ErrExist) || errors.Is(err, errSwept)) {
 			continue
 		} else if err != nil {
 			return nil, fmt.Errorf("create container in %s: %w", quoted(opts.stateDir), err)
@@ -135,10 +138,7 @@ func createContainer(opts options, h host, cl *claim) (*container, error) {
 }
 
 // makeEntry makes the state entry, and this process its owner.
-func (c *container) makeEntry(stateDir string, cl *claim) (err error) {
-	if err = cl.running(c.id); err != nil {
-		return err
-	}
+func (c *container) makeEntry(stateDir string) (err error) {
 	if c.lib, err = libcontainer.Create(stateDir, c.id, c.config); err != nil {
 		return err
 	}
@@ -217,7 +217,11 @@ func (c *container) makeCgroup(h cgroupHost) error {
 	if c.cgroup, err = newCgroup(c.id, h, c.config.Cgroups); err != nil {
 		return fmt.Errorf("plan the cgroup: %w", err)
 	}
-	if err := note(c.entry, c.cgroup); err != nil {
+	makes := made{cgroups: cgroupDirs(c.cgroup), cgroupns: ownNamespace("cgroup")}
+	if len(c.network.address) > 0 {
+		makes.netns = ownNamespace("net")
+	}
+	if err := makes.note(c.entry); err != nil {
 		return fmt.Errorf("write the state entry %s: %w", quoted(c.entry.Name()), reason(err))
 	}
 	*m = bystander{c.cgroup}

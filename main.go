@@ -140,7 +140,7 @@ func main() {
 	st, err := run(os.Args[min(1, len(os.Args)):], os.Stdout) // there may be not even a name
 	if err != nil {
 		letDie()
-		report(standardError{}, err)
+		report(unread(2), err)
 	}
 	st.end()
 }
@@ -171,7 +171,7 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 		return statusOf(err), err
 	}
 	if opts.gc {
-		err = collectGarbage(opts.stateDir, stdout)
+		err = collectGarbage(opts.stateDir, unread(1))
 		return statusOf(err), err
 	}
 	if opts.print {
@@ -226,7 +226,7 @@ func runProgram(opts options, rec *record) (st status, err error) {
 		return statusOf(err), err
 	}
 	defer ids.release()
-	c, err := createContainer(opts, h, claim)
+	c, err := createContainer(opts, h)
 	if err != nil {
 		return statusOf(err), err
 	}

@@ -584,7 +584,7 @@ func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Sig
 			return 0, fmt.Errorf("bridge %s does not forward for its port %s, after %s", b.name, hostVethOf(c.id), bridgeForwards)
 		case waited > bridgeIsSlow && !told:
 			told = true
-			fmt.Fprintf(standardError{}, "contain: waiting for bridge %s to forward (spanning tree protocol?)\n", oneLine(b.name))
+			fmt.Fprintf(unread(2), "contain: waiting for bridge %s to forward (spanning tree protocol?)\n", oneLine(b.name))
 		case told:
 			if sig, ends := sigs.soon(); ends {
 				return sig, nil

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -191,4 +192,17 @@ func reason(err error) error {
 		return p.Err
 	}
 	return err
+}
+
+// holds tells whether a path, without symbolic links, leads through DIR; but for the host's
+// root, which holds all.
+func (r *rootfs) holds(path string) bool {
+	info, err := r.dir.Stat()
+	for err == nil && path != "/" {
+		if at, err := os.Stat(path); err == nil && os.SameFile(info, at) {
+			return true
+		}
+		path = filepath.Dir(path)
+	}
+	return false
 }

@@ -97,12 +97,12 @@ func report(w io.Writer, err error) {
 	}
 }
 
-// standardError is descriptor 2, to which contain writes a line even if nobody reads
-// it: os.Stderr would die of SIGPIPE, before all is undone or with the wrong status.
-type standardError struct{}
+// unread is a descriptor to which contain writes even if nobody reads it: os.Stderr would die of
+// SIGPIPE, before all is undone or with the wrong status.
+type unread int
 
-func (standardError) Write(p []byte) (int, error) {
-	if err := writeAll(2, p); err != nil {
+func (d unread) Write(p []byte) (int, error) {
+	if err := writeAll(int(d), p); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -4,11 +4,13 @@
 //
 // Whose a state entry is a lock on it says, held for life (flock(2)): never an age or a
 // pid. Nothing in an entry is believed but the names of cgroups, and only those that
-// hold the entry's own id. An entry is there before its cgroup and goes after it.
+// hold the entry's own id. An entry is there before its cgroup and goes after all that
+// it speaks of; it stays where that cannot be seen, and with it the knowledge.
 
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -27,9 +29,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroupsName is a file in a state entry: the directories of the container's cgroup, a
-// line each (cgroup names hold no newline, cgroup_mkdir in kernel/cgroup/cgroup.c).
-const cgroupsName = "cgroups"
+// madeName is a file in a state entry that says what the run has made.
+const madeName = "made"
+
+// made is what a run has made, as its state entry says.
+type made struct {
+	cgroups  []string // directories, inner ones first
+	cgroupns string   // in which that is where they are, as ns(7) spells it
+	netns    string   // of a veth's host end; "": there is none
+}
+
+// isEntryFile tells whether a state entry can hold a file of that name: contain's own, or
+// libcontainer's.
+func isEntryFile(name string) bool {
+	return name == madeName || name == "state.json" || name == "exec.fifo" || strings.HasPrefix(name, "state-")
+}
 
 // errSwept says that somebody has removed an entry that was not locked yet.
 var errSwept = errors.New("the state entry does not stay")
@@ -61,30 +75,47 @@ func takeEntry(path string) (*os.File, error) {
 	return f, nil
 }
 
-// note writes into a state entry of which cgroups it is.
-func note(entry *os.File, m cgroups.Manager) error {
-	text := strings.Join(cgroupDirs(m), "\n") + "\n"
-	return os.WriteFile(filepath.Join(entry.Name(), cgroupsName), []byte(text), 0o600)
+// note writes into a state entry what the run makes. (The name of a cgroup holds no
+// newline, cgroup_mkdir in kernel/cgroup/cgroup.c.)
+func (m made) note(entry *os.File) error {
+	text := "cgroupns " + m.cgroupns + "\n"
+	if m.netns != "" {
+		text += "netns " + m.netns + "\n"
+	}
+	for _, dir := range m.cgroups {
+		text += "cgroup " + dir + "\n"
+	}
+	return os.WriteFile(filepath.Join(entry.Name(), madeName), []byte(text), 0o600)
 }
 
-// recorded reads which cgroups a state entry is of, inner ones first. Whatever else is
-// found there is passed over.
-func recorded(entry *os.File) (dirs []string) {
+// noted reads it. Whatever else is found there is passed over.
+func noted(entry *os.File) (m made) {
 	const most = 64 << 10
-	fd, err := unix.Openat(int(entry.Fd()), cgroupsName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(entry.Fd()), madeName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil
+		return m
 	}
-	f := os.NewFile(uintptr(fd), cgroupsName)
+	f := os.NewFile(uintptr(fd), madeName)
 	defer f.Close()
 	text, _ := io.ReadAll(io.LimitReader(f, most))
 	id := filepath.Base(entry.Name())
 	for line := range strings.Lines(string(text)) {
-		if dir := strings.TrimSuffix(line, "\n"); isCgroupOf(dir, id) {
-			dirs = append(dirs, dir)
+		switch what, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " "); {
+		case what == "cgroupns":
+			m.cgroupns = value
+		case what == "netns":
+			m.netns = value
+		case what == "cgroup" && isCgroupOf(value, id):
+			m.cgroups = append(m.cgroups, value)
 		}
 	}
-	return dirs
+	return m
+}
+
+// ownNamespace is the name of contain's own namespace of a kind: cgroup, net.
+func ownNamespace(kind string) string {
+	name, _ := os.Readlink("/proc/self/ns/" + kind)
+	return name
 }
 
 // isCgroupOf tells whether dir can be the cgroup of the container id, see
@@ -115,21 +146,26 @@ func (s sweeper) sweep() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
+	var failed []error
 	for _, e := range entries {
-		if idText.MatchString(e.Name()) {
-			err = then(err, s.sweepEntry(filepath.Join(s.dir, e.Name())))
+		if e.IsDir() && idText.MatchString(e.Name()) {
+			if err := s.sweepEntry(filepath.Join(s.dir, e.Name())); err != nil {
+				failed = append(failed, err)
+			}
 		}
 	}
 	for _, name := range s.unheld {
-		path := filepath.Join(s.dir, name)
-		if _, err := os.Lstat(path); err != nil {
-			continue
-		}
-		if c, err := openClaims(path); err == nil && c.release() {
+		if path := filepath.Join(s.dir, name); removeUnused(path) {
 			s.removed(path)
 		}
 	}
-	return err
+	switch {
+	case err != nil || len(failed) == 0:
+		return err
+	case len(failed) > 1:
+		return fmt.Errorf("%w (and %d more)", failed[0], len(failed)-1)
+	}
+	return failed[0]
 }
 
 func (s sweeper) sweepEntry(path string) error {
@@ -140,42 +176,58 @@ func (s sweeper) sweepEntry(path string) error {
 		return fmt.Errorf("state entry %s: %w", quoted(path), err)
 	}
 	defer entry.Close()
-	id := filepath.Base(path)
-	dirs := recorded(entry)
-	if err := s.removeCgroups(id, slices.Clone(dirs)); err != nil {
+	files, err := entry.Readdirnames(-1)
+	if err != nil {
+		return fmt.Errorf("state entry %s: %w", quoted(path), reason(err))
+	}
+	if slices.ContainsFunc(files, func(name string) bool { return !isEntryFile(name) }) {
+		return nil // somebody else's directory
+	}
+	id, made := filepath.Base(path), noted(entry)
+	if made.cgroupns != "" && made.cgroupns != ownNamespace("cgroup") {
+		return fmt.Errorf("state entry %s: its cgroup is that of another cgroup namespace", quoted(path))
+	}
+	if err := s.removeCgroups(slices.Clone(made.cgroups)); err != nil {
 		return err
 	}
-	if err := stopScope(id, dirs); err != nil {
+	if err := stopScope(id, made.cgroups); err != nil {
 		return err
 	}
-	if err := s.removeHostEnd(hostVethOf(id)); err != nil {
+	if err := s.removeHostEndIn(made.netns, hostVethOf(id)); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(path); err != nil {
-		return fmt.Errorf("remove state entry %s: %w", quoted(path), reason(err))
+	for _, name := range files {
+		if err := unix.Unlinkat(int(entry.Fd()), name, 0); err != nil {
+			return fmt.Errorf("remove %s: %w", quoted(filepath.Join(path, name)), err)
+		}
+	}
+	if err := unix.Rmdir(path); err != nil {
+		return fmt.Errorf("remove state entry %s: %w", quoted(path), err)
 	}
 	s.removed(path)
 	return nil
 }
 
 // removeCgroups removes the cgroup of a container, once its processes have ended: it
-// ends them, if they outlive their contain.
-func (s sweeper) removeCgroups(id string, dirs []string) error {
+// ends them, if they outlive their contain. Others' processes it does not wait for.
+func (s sweeper) removeCgroups(dirs []string) error {
 	for {
 		var err error
 		dirs = slices.DeleteFunc(dirs, func(dir string) bool {
 			failed := s.removeCgroup(dir)
-			err = then(err, failed)
+			err = cmp.Or(err, failed)
 			return failed == nil
 		})
-		if err == nil {
-			return nil
+		if !errors.Is(err, unix.EBUSY) {
+			return err
 		}
 		for _, dir := range dirs {
 			thaw(dir)
-			killIn(dir, id)
+			if stranger := killIn(dir); stranger != 0 {
+				err = fmt.Errorf("cgroup %s stays, for process %d, which is not the program's, is in it", quoted(dir), stranger)
+			}
 		}
-		if !time.Now().Before(s.until) {
+		if !errors.Is(err, unix.EBUSY) || !time.Now().Before(s.until) {
 			return err
 		}
 		time.Sleep(cgroupEmpties)
@@ -193,16 +245,21 @@ func stopScope(id string, dirs []string) error {
 	return stopUnit(scopeName(id))
 }
 
-// removeCgroup removes a cgroup with those in it, if it is one.
+// removeCgroup removes a cgroup with those in it. That it is not there is no error, if
+// its hierarchy is.
 func (s sweeper) removeCgroup(dir string) error {
-	var fs unix.Statfs_t
-	err := unix.Statfs(dir, &fs)
+	there, seen := dir, unix.Statfs_t{}
+	err := unix.Statfs(there, &seen)
+	for errors.Is(err, unix.ENOENT) && there != "/" {
+		there = filepath.Dir(there)
+		err = unix.Statfs(there, &seen)
+	}
 	switch {
-	case errors.Is(err, unix.ENOENT):
-		return nil
 	case err != nil:
 		return fmt.Errorf("cgroup %s: %w", quoted(dir), err)
-	case fs.Type != unix.CGROUP_SUPER_MAGIC && fs.Type != unix.CGROUP2_SUPER_MAGIC:
+	case seen.Type != unix.CGROUP_SUPER_MAGIC && seen.Type != unix.CGROUP2_SUPER_MAGIC:
+		return fmt.Errorf("cgroup %s cannot be seen: no cgroups are mounted there", quoted(dir))
+	case there != dir:
 		return nil
 	}
 	err = unix.Rmdir(dir)
@@ -222,42 +279,89 @@ func (s sweeper) removeCgroup(dir string) error {
 	return nil
 }
 
-// cgroupsIn returns the cgroups directly in one.
+var containerCgroup = regexp.MustCompile(`^contain-[0-9a-f]{8}(\.scope)?$`)
+
+// cgroupsIn returns the cgroups directly in one, but for other containers', which have
+// entries of their own.
 func cgroupsIn(dir string) (inner []string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() && !containerCgroup.MatchString(e.Name()) {
 			inner = append(inner, filepath.Join(dir, e.Name()))
 		}
 	}
 	return inner
 }
 
-// killIn kills the processes of the container id in its cgroup dir, and in those in it:
-// all there that are in another PID namespace than this process. Others somebody has
-// put there.
-func killIn(dir, id string) {
+// killIn kills the processes of a container in its cgroup dir, and in those in it: all
+// there that are in a PID namespace inside of this process's. Others somebody has put
+// there: it returns one of them, or 0.
+func killIn(dir string) (stranger int) {
 	for _, inner := range cgroupsIn(dir) {
-		killIn(inner, id)
-	}
-	own, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil {
-		return
+		stranger = cmp.Or(killIn(inner), stranger)
 	}
 	pids, _ := cgroups.GetPids(dir)
+	found := map[int]int{} // a pidfd of each
 	for _, pid := range pids {
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
-			continue
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			found[pid] = fd
 		}
-		// If the pid is another process's by now, the signal does not reach that.
-		ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-		of, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-		if err == nil && ns != own && strings.Contains(string(of), "/contain-"+id) {
+	}
+	// Who is still there has not ended: its pid was not another's. (/proc/PID/cgroup
+	// would not tell of one whose first thread has ended.)
+	pids, _ = cgroups.GetPids(dir)
+	for pid, fd := range found {
+		switch {
+		case !slices.Contains(pids, pid):
+		case isInside(pid):
 			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		default:
+			stranger = pid
 		}
 		unix.Close(fd)
 	}
+	return stranger
+}
+
+// isInside tells whether a process is in a PID namespace inside of contain's.
+func isInside(pid int) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return len(strings.Fields(numbers)) > 1
+		}
+	}
+	return false
+}
+
+// removeHostEndIn removes the host end of a veth that was made in a netns. In another than
+// contain's own it cannot; then the entry stays as long as there is that namespace.
+func (s sweeper) removeHostEndIn(netns, name string) error {
+	switch {
+	case netns == "":
+		return nil
+	case netns == ownNamespace("net"):
+		return s.removeHostEnd(name)
+	case isInUse(netns):
+		return fmt.Errorf("interface %s may be left in another network namespace, %s: contain gc there removes it", name, oneLine(netns))
+	}
+	return nil
+}
+
+// isInUse tells whether a process is in a netns, or it has a name of ip-netns(8)'s.
+func isInUse(netns string) bool {
+	processes, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	if slices.ContainsFunc(processes, func(path string) bool {
+		name, err := os.Readlink(path)
+		return err == nil && name == netns
+	}) {
+		return true
+	}
+	named, _ := filepath.Glob("/run/netns/*")
+	return slices.ContainsFunc(named, func(path string) bool {
+		var st unix.Stat_t
+		return unix.Stat(path, &st) == nil && fmt.Sprintf("net:[%d]", st.Ino) == netns
+	})
 }
 
 // removeHostEnd removes the host end of a veth whose contain is dead. It is there only
@@ -265,7 +369,7 @@ func killIn(dir, id string) {
 func (s sweeper) removeHostEnd(name string) error {
 	link, err := netlink.LinkByName(name)
 	var none netlink.LinkNotFoundError
-	if errors.As(err, &none) || err == nil && link.Type() != "veth" {
+	if errors.As(err, &none) || err == nil && !isHostEnd(link) {
 		return nil
 	}
 	if err == nil {
@@ -280,21 +384,71 @@ func (s sweeper) removeHostEnd(name string) error {
 	return nil
 }
 
+func isHostEnd(link netlink.Link) bool {
+	return link.Type() == "veth" && bytes.Equal(link.Attrs().HardwareAddr, hostMAC)
+}
+
 // sweepInterfaces removes host ends that no entry names: of programs so short that their
 // contain could not see that their network namespace was held. It has set them down.
+// Others that are down go by themselves within a moment.
 func (s sweeper) sweepInterfaces() error {
-	links, err := unchanged(netlink.LinkList)
-	if err != nil {
-		return fmt.Errorf("list the interfaces: %w", err)
+	left, err := deadHostEnds()
+	if err != nil || len(left) == 0 {
+		return err
 	}
-	for _, link := range links {
-		attrs := link.Attrs()
-		id, ours := strings.CutPrefix(attrs.Name, hostVethOf(""))
-		if ours && idText.MatchString(id) && attrs.Flags&net.FlagUp == 0 && !isRunning(id) {
-			err = then(err, s.removeHostEnd(attrs.Name))
+	time.Sleep(2 * netnsIsHeld)
+	again, err := deadHostEnds()
+	for _, name := range again {
+		if slices.Contains(left, name) {
+			err = then(err, s.removeHostEnd(name))
 		}
 	}
 	return err
+}
+
+// deadHostEnds lists those that are down, and whose other end is in a netns that no
+// process is in.
+func deadHostEnds() (names []string, err error) {
+	links, err := unchanged(netlink.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("list the interfaces: %w", err)
+	}
+	var used []int
+	for _, link := range links {
+		attrs := link.Attrs()
+		id, ours := strings.CutPrefix(attrs.Name, hostVethOf(""))
+		if !ours || !idText.MatchString(id) || !isHostEnd(link) || attrs.Flags&net.FlagUp != 0 {
+			continue
+		}
+		if used == nil {
+			used = netnsInUse()
+		}
+		if !slices.Contains(used, attrs.NetNsID) {
+			names = append(names, attrs.Name)
+		}
+	}
+	return names, nil
+}
+
+// netnsInUse returns the netns that processes are in, by the numbers that contain's own
+// has given them.
+func netnsInUse() (ids []int) {
+	paths, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	seen := map[string]bool{}
+	for _, path := range paths {
+		name, err := os.Readlink(path)
+		if err != nil || seen[name] {
+			continue
+		}
+		seen[name] = true
+		if f, err := os.Open(path); err == nil {
+			if id, err := netlink.GetNetNsIdByFd(int(f.Fd())); err == nil {
+				ids = append(ids, id)
+			}
+			f.Close()
+		}
+	}
+	return ids
 }
 
 // collectGarbage is "contain gc": it removes what dead contains have left, and says what.
@@ -303,13 +457,17 @@ func collectGarbage(stateDir string, stdout io.Writer) error {
 		return errors.New("must be run as root")
 	}
 	dir, err := filepath.Abs(stateDir)
-	if err != nil {
-		return fmt.Errorf("-state-dir %s: %w", quoted(stateDir), err)
+	if err == nil {
+		_, err = os.Lstat(dir)
 	}
-	if _, err := os.Lstat(dir); err == nil {
-		if dir, err = makeStateDir(dir); err != nil {
-			return fmt.Errorf("-state-dir %s: %w", quoted(stateDir), err)
-		}
+	switch {
+	case err == nil:
+		dir, err = makeStateDir(dir)
+	case errors.Is(err, os.ErrNotExist) && stateDir == defaultStateDir:
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("-state-dir %s: %w", quoted(stateDir), reason(err))
 	}
 	var unwritten error
 	s := sweeper{dir: dir, unheld: []string{claimsName, usersName}, until: time.Now().Add(garbageIsBusy), removed: func(what string) {

@@ -42,7 +42,7 @@ func TestIsCgroupOf(t *testing.T) {
 func entryWith(t testing.TB, text []byte) *os.File {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "0123abcd")
-	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, cgroupsName), text, 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, madeName), text, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	f, err := takeEntry(dir)
@@ -67,7 +67,7 @@ func TestTakeEntry(t *testing.T) {
 	if _, err := takeEntry(f.Name() + "none"); !errors.Is(err, errSwept) {
 		t.Errorf("one that is not there: %v", err)
 	}
-	if _, err := takeEntry(filepath.Join(f.Name(), cgroupsName)); !errors.Is(err, unix.ENOTDIR) {
+	if _, err := takeEntry(filepath.Join(f.Name(), madeName)); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("a file: %v", err)
 	}
 }
@@ -80,11 +80,11 @@ func TestNoteOfAScope(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := entryWith(t, nil)
-	if err := note(f, m); err != nil {
+	if err := (made{cgroups: cgroupDirs(m)}).note(f); err != nil {
 		t.Fatal(err)
 	}
 	const scope = "/sys/fs/cgroup/s.slice/contain-0123abcd.scope"
-	if got := recorded(f); !slices.Equal(got, []string{scope + "/program", scope}) {
+	if got := noted(f).cgroups; !slices.Equal(got, []string{scope + "/program", scope}) {
 		t.Errorf("noted %q", got)
 	}
 }
@@ -95,13 +95,13 @@ func TestSweepLeavesDirectories(t *testing.T) {
 	if err := os.Mkdir(other, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	f := entryWith(t, []byte(other+"\n"))
-	if got := recorded(f); !slices.Equal(got, []string{other}) {
+	f := entryWith(t, []byte("cgroup "+other+"\n"))
+	if got := noted(f).cgroups; !slices.Equal(got, []string{other}) {
 		t.Fatalf("recorded %q", got)
 	}
 	s := sweeper{dir: filepath.Dir(f.Name()), until: time.Now(), removed: func(what string) { t.Errorf("removed %s", what) }}
-	if err := s.removeCgroups("0123abcd", recorded(f)); err != nil {
-		t.Error(err)
+	if err := s.removeCgroups(noted(f).cgroups); err == nil {
+		t.Error("no error")
 	}
 	if _, err := os.Stat(other); err != nil {
 		t.Error(err)
@@ -110,11 +110,11 @@ func TestSweepLeavesDirectories(t *testing.T) {
 
 // Whatever a state entry says, only cgroups of its own id come of it.
 func FuzzStateEntry(f *testing.F) {
-	for _, s := range []string{"", "\n", "/sys/fs/cgroup/contain-0123abcd\n", "/a/contain-0123abcd", "/a/contain-0123abcd.scope/program\n/\n..", "\x00"} {
+	for _, s := range []string{"", "\n", "cgroup /sys/fs/cgroup/contain-0123abcd\n", "cgroup /a/contain-0123abcd", "netns x\ncgroup /a/contain-0123abcd.scope/program\ncgroup /\ncgroup ..", "\x00"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, dir := range recorded(entryWith(t, text)) {
+		for _, dir := range noted(entryWith(t, text)).cgroups {
 			parts := strings.Split(dir, "/")
 			last := parts[len(parts)-1]
 			if last == "program" {

@@ -8,8 +8,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,17 +65,26 @@ func checkTrust(dir string, opened *os.File) error {
 
 // makeStateDir makes dir, where contain keeps what others must not touch: the place a
 // rootfs is mounted at, and the locks of addresses. It reports one that others than root
-// could change, or exchange for another, and returns its path without symbolic links:
-// libcontainer follows none.
+// could change, or exchange for another, before it makes anything, and returns its path
+// without symbolic links: libcontainer follows none.
 func makeStateDir(dir string) (string, error) {
 	if link, err := os.Lstat(dir); err == nil && link.Mode()&os.ModeSymlink != 0 {
 		return "", errors.New("is a symbolic link")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", reason(err)
+	there := dir
+	for {
+		if _, err := os.Lstat(there); !errors.Is(err, fs.ErrNotExist) || filepath.Dir(there) == there {
+			break
+		}
+		there = filepath.Dir(there)
 	}
-	if err := checkTrust(dir, nil); err != nil {
-		return "", withHint(err, "it must be root's, and so must be the directories above it: chown root, chmod 700")
+	for _, path := range slices.Compact([]string{there, dir}) {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return "", reason(err)
+		}
+		if err := checkTrust(path, nil); err != nil {
+			return "", withHint(err, "it must be root's, and so must be the directories above it: chown root, chmod 700")
+		}
 	}
 	return filepath.EvalSymlinks(dir)
 }

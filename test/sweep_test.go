@@ -2,6 +2,7 @@ package test
 
 import (
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/cgroups"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +24,7 @@ import (
 // the program's processes gone.
 func killed(t *testing.T, args ...string) (entry string) {
 	t.Helper()
-	entries, pids := stateEntries(t), programs(t)
+	before := stateEntries(t)
 	out, err := os.Create(filepath.Join(t.TempDir(), "out")) // no pipe, that one who lives on would hold
 	must(t, err)
 	defer out.Close()
@@ -33,15 +35,18 @@ func killed(t *testing.T, args ...string) (entry string) {
 		text, err := os.ReadFile(out.Name())
 		return err == nil && string(text) == "ready\n"
 	})
-	entries = without(stateEntries(t), entries)
-	pids = slices.DeleteFunc(programs(t), func(pid int) bool { return slices.Contains(pids, pid) })
-	if len(entries) != 1 || len(pids) == 0 {
-		t.Fatalf("one contain has the state entries %v, and the processes %v", entries, pids)
+	entries := without(stateEntries(t), before)
+	if len(entries) != 1 {
+		t.Fatalf("one contain has the state entries %v", entries)
+	}
+	pids := processesIn(t, entries[0])
+	if len(pids) == 0 {
+		t.Fatal("no processes are seen")
 	}
 	p.signal(t, syscall.SIGKILL)
 	p.wait(t)
 	waitFor(t, "the program to end", func() bool {
-		return slices.Contains(args, "outlive") || !slices.ContainsFunc(pids, isAlive)
+		return slices.Contains(args, "-init=false") || !slices.ContainsFunc(pids, isAlive)
 	})
 	return filepath.Join(stateDir, entries[0])
 }
@@ -126,7 +131,7 @@ func TestGarbageCollection(t *testing.T) {
 	}
 	wantOnly(t, theirs...)
 	contain(t, "gc").want(t, 0, "")
-	contain(t, "gc", "-state-dir", t.TempDir()+"/none").want(t, 0, "")
+	contain(t, "gc", "-state-dir", t.TempDir()+"/none").wantError(t, 125, "no such file or directory")
 	contain(t, "gc", "-memory-limit", "1M").wantError(t, 125, "gc takes nothing but -state-dir")
 	contain(t, "gc", "probe").wantError(t, 125, "gc takes nothing but -state-dir")
 	sibling.signal(t, syscall.SIGTERM)
@@ -137,14 +142,29 @@ func TestGarbageCollection(t *testing.T) {
 // it) ends with the next start.
 func TestSweepEndsTheProgram(t *testing.T) {
 	leavesNothing(t)
-	killed(t, "-init=false", "--", "probe", "outlive")
-	if len(programs(t)) == 0 {
-		t.Fatal("the program has not outlived contain")
+	for _, program := range []string{"outlive", "leaderless"} {
+		entry := killed(t, "-init=false", "--", "probe", program)
+		pids := processesIn(t, entry)
+		if len(pids) == 0 {
+			t.Fatal("the program has not outlived contain")
+		}
+		contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
+		waitFor(t, "the program to end", func() bool { return !slices.ContainsFunc(pids, isAlive) })
+		sweep(t) // where it took long to end
+		wantOnly(t)
 	}
-	contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
-	waitFor(t, "the program to end", func() bool { return len(programs(t)) == 0 })
-	sweep(t) // where it took long to end
-	wantOnly(t)
+}
+
+// processesIn returns the processes in the cgroup of a state entry.
+func processesIn(t *testing.T, entry string) (pids []int) {
+	t.Helper()
+	for _, dir := range cgroupDirs(t) {
+		if strings.Contains(dir, filepath.Base(entry)) {
+			members, _ := cgroups.GetPids(dir)
+			pids = append(pids, members...)
+		}
+	}
+	return pids
 }
 
 // A process that somebody has put into a dead container's cgroup is not killed: the
@@ -164,7 +184,7 @@ func TestForeignProcessInADeadCgroup(t *testing.T) {
 	if waited := time.Since(before); waited > patience/2 {
 		t.Errorf("the next start took %s", waited)
 	}
-	contain(t, "gc").wantError(t, 125, "remove cgroup \""+dirs[0]+"\": device or resource busy")
+	contain(t, "gc").wantError(t, 125, "for process "+itoa(foreign.Process.Pid)+", which is not the program's, is in it")
 	if !isAlive(foreign.Process.Pid) {
 		t.Error("the foreign process was killed")
 	}
@@ -195,21 +215,28 @@ func TestGarbageInTheStateDirectory(t *testing.T) {
 	must(t, os.Symlink(elsewhere, stateDir+"/89abcdef"))
 	defer os.Remove(stateDir + "/89abcdef")
 	for i, text := range []string{
-		own, own + "\n" + elsewhere + "\n/\n\n" + filepath.Dir(own) + "/../..\n", elsewhere + "\n" + elsewhere[:len(elsewhere)-8] + "\n",
-		strings.Repeat("\x00\xff", 1<<16), "contain-01234567", "/sys/fs/cgroup/nowhere/contain-01234567\n", "",
+		own, "cgroup " + own + "\ncgroup /\n\ncgroup " + filepath.Dir(own) + "/../..\n", "cgroup " + elsewhere[:len(elsewhere)-8] + "\n",
+		strings.Repeat("\x00\xff", 1<<16), "cgroup contain-01234567", "cgroup /sys/fs/cgroup/../contain-01234567\n", "netns net:[1]\n", "",
 	} {
 		entry := filepath.Join(stateDir, "0123456"+itoa(7+i%3))
-		must(t, os.Mkdir(entry, 0o700), os.WriteFile(entry+"/cgroups", []byte(text), 0o600),
+		must(t, os.Mkdir(entry, 0o700), os.WriteFile(entry+"/made", []byte(text), 0o600),
 			os.WriteFile(entry+"/state.json", []byte(`{"cgroup_paths":{"memory":"`+own+`"},"init_process_pid":1}`), 0o600))
 		contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
 		if _, err := os.Lstat(entry); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%.40q: the entry stays: %v", text, err)
 		}
 	}
+	theirs := stateDir + "/01234567" // somebody's directory that has such a name
+	must(t, os.Mkdir(theirs, 0o700), os.WriteFile(theirs+"/thesis", nil, 0o600), os.WriteFile(theirs+"/made", []byte("cgroup "+elsewhere+"\n"), 0o600))
+	contain(t, append([]string{"-chroot", rootfs(t)}, exit0...)...).want(t, 0, "")
+	contain(t, "gc").want(t, 0, "")
+	must(t, os.Remove(theirs+"/thesis"))
+	contain(t, "gc").wantError(t, 125, "cgroup \""+elsewhere+"\" cannot be seen") // and what cannot be seen is kept in mind
+	must(t, os.RemoveAll(theirs))
 	entry := stateDir + "/0123456a" // a FIFO would be waited for, a link followed
-	must(t, os.Mkdir(entry, 0o700), unix.Mkfifo(entry+"/cgroups", 0o600))
+	must(t, os.Mkdir(entry, 0o700), unix.Mkfifo(entry+"/made", 0o600))
 	contain(t, "gc").want(t, 0, "removed "+entry+"\n")
-	must(t, os.Mkdir(entry, 0o700), os.Symlink(elsewhere, entry+"/cgroups"))
+	must(t, os.Mkdir(entry, 0o700), os.Symlink(elsewhere, entry+"/made"))
 	contain(t, "gc").want(t, 0, "removed "+entry+"\n")
 	for _, path := range append([]string{own, elsewhere, stateDir + "/89abcdef"}, stateDir+"/notes", stateDir+"/fedcba98") {
 		if _, err := os.Lstat(path); err != nil {
@@ -240,9 +267,13 @@ func TestSweepOfHeldNetns(t *testing.T) {
 	root := rootfs(t)
 	p := start(t, "-chroot", root, "-network-address", "172.17.0.71/24", "--", "probe", "wait")
 	p.waitLine(t, "ready")
-	holdNetns(t)
+	dead := holdNetns(t)
 	p.signal(t, syscall.SIGKILL)
 	p.wait(t)
+	elsewhere := exec.Command("unshare", "-n", containPath, "gc") // cannot remove it, and does not forget it
+	if out, err := elsewhere.CombinedOutput(); err == nil || !strings.Contains(string(out), "another network namespace") {
+		t.Errorf("gc in another network namespace: %s", out)
+	}
 	contain(t, append([]string{"-chroot", root}, exit0...)...).want(t, 0, "")
 	if names := hostEnds(t); len(names) > 0 {
 		t.Errorf("%v are there", names)
@@ -251,17 +282,27 @@ func TestSweepOfHeldNetns(t *testing.T) {
 	live := start(t, "-chroot", root, "-state-dir", t.TempDir(), "-network-address", "172.17.0.71/24", "--", "probe", "wait")
 	live.waitLine(t, "ready")
 	theirs := hostEnds(t)
-	for _, args := range [][]string{{"add", "ctn0badcafe", "type", "veth", "peer", "name", "other"},
-		{"set", theirs[0], "down"}, {"add", "ctn1badcafe", "type", "veth", "peer", "name", "another"}, {"set", "ctn1badcafe", "up"}} {
-		if out, err := exec.Command("ip", append([]string{"link"}, args...)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip link %v: %s", args, out)
+	for name, veth := range map[string]struct {
+		mac string
+		up  bool
+	}{"ctn0badcafe": {"fe:63:00:00:00:01", false}, "ctn1badcafe": {"fe:63:00:00:00:01", true}, "ctn2badcafe": {"fe:00:00:00:00:02", false}} {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = name
+		attrs.HardwareAddr, _ = net.ParseMAC(veth.mac)
+		if veth.up {
+			attrs.Flags = net.FlagUp
 		}
+		link := &netlink.Veth{LinkAttrs: attrs, PeerName: name, PeerNamespace: netlink.NsFd(dead)}
+		must(t, netlink.LinkAdd(link))
+		defer netlink.LinkDel(link)
 	}
+	link, err := netlink.LinkByName(theirs[0])
+	must(t, err, netlink.LinkSetDown(link))
 	contain(t, "gc").want(t, 0, "removed interface ctn0badcafe\n")
-	if names := hostEnds(t); !slices.Equal(names, append(theirs, "ctn1badcafe")) {
+	names := hostEnds(t)
+	if slices.Sort(names); !slices.Equal(names, slices.Sorted(slices.Values(append(theirs, "ctn1badcafe", "ctn2badcafe")))) {
 		t.Errorf("there are %v", names)
 	}
-	must(t, exec.Command("ip", "link", "del", "ctn1badcafe").Run())
 	live.signal(t, syscall.SIGTERM)
 	live.wait(t)
 }

@@ -1419,6 +1419,17 @@ static int do_outlive(char **arg)
 	return do_wait(arg);
 }
 
+static void *go_on(void *arg) { do_outlive(arg); return NULL; }
+
+/* leaderless: the same, with the first thread ended */
+static int do_leaderless(char **arg)
+{
+	pthread_t other;
+	if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0 || pthread_create(&other, NULL, go_on, arg) != 0)
+		return fail("leaderless");
+	pthread_exit(NULL);
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -1443,7 +1454,7 @@ static const struct {
 	{"hold", 1, do_hold}, {"cache", 2, do_cache}, {"reserve", 1, do_reserve}, {"bomb", 0, do_bomb},
 	{"threads", 1, do_threads}, {"crowd", 1, do_crowd}, {"dups", 0, do_dups},
 	{"direct", 4, do_direct}, {"send", 3, do_send}, {"receive", 3, do_receive}, {"blurt", 3, do_blurt}, {"via", 4, do_via},
-	{"refuse", 3, do_refuse}, {"orphans", 1, do_orphans}, {"churn", 0, do_churn}, {"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive}, {"given", 1, do_given}, {"show", 1, do_show},
+	{"refuse", 3, do_refuse}, {"orphans", 1, do_orphans}, {"churn", 0, do_churn}, {"hear", 1, do_hear}, {"lie", 3, do_lie}, {"outlive", 0, do_outlive}, {"leaderless", 0, do_leaderless}, {"given", 1, do_given}, {"show", 1, do_show},
 };
 
 int main(int argc, char **argv)
