@@ -37,7 +37,7 @@ V1      ?=
 RUN     ?= .
 SKIP    ?= ^$$
 
-.PHONY: build probe audit mutations demo test unit integration soak test-vm test-arm64 lint install clean deps faults chaos
+.PHONY: bench build counts probe audit mutations demo test unit integration soak test-vm test-arm64 lint install clean deps faults chaos
 
 build: deps
 	$(GOBUILD) -o $(CONTAIN) .
@@ -59,12 +59,32 @@ demo: build
 test: unit integration
 
 unit: deps
-	go test -count=1 .
+	go test -count=1 . ./test/bench
 
 # Every promise on the real binary, as root, in namespaces of the tests' own.
 integration: build probe
-	@test/deps taskset setpriv mke2fs busybox
+	@test/deps taskset setpriv mke2fs busybox strace
 	$(BINARIES) $(GOTEST) -timeout 20m ./test
+
+# What a start costs, counted: test/counts.tsv, which TestCounts compares with.
+counts: build probe
+	@test/deps strace taskset
+	$(BINARIES) CONTAIN_COUNTS=1 $(GOTEST) -v -run '^TestCounts$$' ./test
+	$(GIT) diff --stat test/counts.tsv
+
+# How fast and how small contain is, beside others: RUNS=30 ONLY=crun,bwrap
+# PARTS=times,parallel,memory,growth MOST=1000 BENCH_OUT=FILE PLOT=docs/bench.svg. Some
+# ten minutes, on a machine that has nothing else to do. What cannot be installed is said.
+BENCH_OUT ?= $(BUILD)/bench.json
+bench: build
+	@test/deps busybox ip unshare nsenter
+	@for tool in crun runc bwrap lxc-execute systemd-nspawn; do test/deps $$tool || :; done
+	@mkdir -p $(BUILD)
+	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/limit test/bench/limit/limit.c
+	go build -buildvcs=false -o $(BUILD)/bench ./test/bench
+	@$(SUDO) env CONTAIN="$(CURDIR)/contain" LIMIT="$(CURDIR)/$(BUILD)/limit" FILTER="$(CURDIR)/seccomp_$(GOARCH).bpf" \
+	JOBS="$(CURDIR)/test/bench/jobs" BENCH_OUT="$(abspath $(BENCH_OUT))" PLOT="$(abspath $(PLOT))" \
+	RUNS="$(RUNS)" ONLY="$(ONLY)" PARTS="$(PARTS)" MOST="$(MOST)" $(BUILD)/bench
 
 # What a program reaches under Docker's defaults, in a runc of libcontainer's version,
 # and in here: make test/audit/table.tsv, and show where this is the looser.
@@ -122,7 +142,7 @@ lint: deps
 	go mod tidy -diff
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	shellcheck .ci/run test/deps test/demo test/vm/build test/vm/deps test/vm/guest-init test/vm/guest-main test/vm/run \
-	test/probe/audit-build test/escape/mutations.sh test/audit/docker.sh test/audit/nodes
+	test/probe/audit-build test/escape/mutations.sh test/audit/docker.sh test/audit/nodes test/bench/jobs/*.sh
 	mandoc -Tlint -W warning contain.8
 
 install: build
