@@ -336,6 +336,10 @@ func (c *chaos) batch(t *testing.T, n int) {
 		t.Errorf("a further start: %v: %s", err, out)
 	}
 	c.count(t, c.later, "after a further start")
+	if c.name == "contain" && c.later["state entries"] > 0 {
+		r := contain(t, "gc") // says why
+		t.Logf("gc: status %d, %s%s", r.code(), r.stdout, r.stderr)
+	}
 	c.clear(t)
 }
 
