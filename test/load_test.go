@@ -73,12 +73,18 @@ func (c *census) live(t *testing.T, root, address string) {
 	}
 }
 
+// inNoHurry has a test wait longer: of many at once each takes long.
+func inNoHurry(t *testing.T) {
+	usual := patience
+	t.Cleanup(func() { patience = usual })
+	patience *= 20
+}
+
 // F25, F31: a thousand starts, more and more of them at once. Who ends one begins the
 // next with the same address, so that there are always as many.
 func TestLoad(t *testing.T) {
 	leavesNothing(t)
-	defer func(usual time.Duration) { patience = usual }(patience)
-	patience *= 20 // many at once take long, each
+	inNoHurry(t)
 	bridge(t, "br-load", "172.30.0.1/16", "2001:db8:30::1/64")
 	root := rootfs(t)
 	for _, load := range []struct{ parallel, starts int }{{2, 150}, {16, 250}, {100, 300}, {200, 300}} {
@@ -96,6 +102,7 @@ func TestLoad(t *testing.T) {
 // F37: programs that end at once, many at a time: each status is that of its own.
 func TestProgramsThatEndAtOnce(t *testing.T) {
 	leavesNothing(t)
+	inNoHurry(t)
 	root := rootfs(t)
 	workers(16, often(250), func(_, i int) {
 		contain(t, "-chroot", root, "--", "probe", "exit", itoa(i%256)).want(t, i%256, "")
