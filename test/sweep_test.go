@@ -33,7 +33,11 @@ func killed(t *testing.T, args ...string) (entry string) {
 	p := startCommand(t, cmd)
 	waitFor(t, "the program", func() bool {
 		text, err := os.ReadFile(out.Name())
-		return err == nil && string(text) == "ready\n"
+		must(t, err)
+		if strings.Contains(string(text), "contain: ") {
+			t.Fatalf("%q: %s", args, text)
+		}
+		return string(text) == "ready\n"
 	})
 	entries := without(stateEntries(t), before)
 	if len(entries) != 1 {
@@ -94,7 +98,7 @@ func TestNextStartSweeps(t *testing.T) {
 	sibling := start(t, "-chroot", root, "-network-address", "172.17.0.70/24", "--", "probe", "wait")
 	sibling.waitLine(t, "ready")
 	theirs := stateEntries(t)
-	for _, args := range [][]string{{}, {"-network-address", "172.17.0.71/24"}, {"-memory-limit", "64M"}, {"-userns"}, {"-init=false"}} {
+	for _, args := range [][]string{{}, {"-network-address", "172.17.0.71/24"}, {"-memory-limit", "64M"}, {"-userns", "-chroot", mappable(t)}, {"-init=false"}} {
 		killed(t, append(args, "--", "probe", "wait")...)
 		r := contain(t, append([]string{"-chroot", root}, exit0...)...)
 		r.want(t, 0, "")
