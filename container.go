@@ -37,8 +37,8 @@ type container struct {
 	config  *configs.Config // libcontainer's
 	rootfs  *rootfs
 	lib     *libcontainer.Container
-	entry   *os.File // the state entry, locked: see sweep.go
-	swept   chan struct{}
+	entry   *os.File      // the state entry, locked: see sweep.go
+	swept   chan struct{} // closed when the sweep is done, which destroy waits for
 	cgroup  cgroups.Manager
 	task    task
 	limits  limits
@@ -153,7 +153,7 @@ func (c *container) makeEntry(stateDir string) (err error) {
 // soon is for the next.
 func (c *container) sweep(stateDir string, opts options) {
 	defer close(c.swept)
-	s := sweeper{dir: stateDir, until: time.Now().Add(staleIsBusy), removed: func(string) {}}
+	s := sweeper{dir: stateDir, limit: time.Now().Add(staleIsBusy), wait: staleIsBusy, removed: func(string) {}}
 	if len(opts.address) == 0 {
 		s.unheld = append(s.unheld, claimsName)
 	}
@@ -484,6 +484,7 @@ func (c *container) exec(sigs *signals) error {
 	} else if err != nil {
 		return err
 	}
+	waitForThreads() // before the modes of the terminal are anybody's to restore
 	c.terminal.begin([2]int{pid, init}, c.task.front)
 	if c.reported {
 		c.applied = readLimits(c.cgroup)
@@ -497,7 +498,6 @@ func (c *container) exec(sigs *signals) error {
 		return err
 	}
 	sigs.passEarly(c)
-	waitForThreads()
 	c.startedAt = time.Now()
 	c.told = true
 	if err := c.tell(); err != nil {

@@ -33,11 +33,6 @@ func checkHost(opts options) (h host, err error) {
 	if os.Geteuid() != 0 {
 		return h, errors.New("must be run as root")
 	}
-	for _, path := range []string{"/proc/self/fd", os.DevNull} { // as in a bare chroot
-		if _, err := os.Stat(path); err != nil {
-			return h, fmt.Errorf("contain itself needs %s: %w", path, reason(err))
-		}
-	}
 	if err := checkStdio(); err != nil {
 		return h, err
 	}
@@ -182,6 +177,11 @@ func parentOf(pid int) int {
 // directory on its stdin it could walk the host by /proc/self/fd/0 (the class
 // of CVE-2024-21626), and an O_PATH descriptor is as good.
 func checkStdio() error {
+	for _, path := range []string{"/proc/self/fd", os.DevNull} { // as in a bare chroot
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("contain itself needs %s: %w", path, reason(err))
+		}
+	}
 	for fd, name := range []string{"standard input", "standard output", "standard error"} {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {

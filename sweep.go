@@ -135,7 +135,8 @@ var idText = regexp.MustCompile(`^[0-9a-f]{8}$`)
 type sweeper struct {
 	dir     string            // of the state entries
 	unheld  []string          // files of locks there of which this process holds none
-	until   time.Time         // when to leave the rest for the next
+	limit   time.Time         // when to leave the rest for the next; zero: never
+	wait    time.Duration     // for processes of one entry to end
 	removed func(what string) // is told of each thing
 }
 
@@ -148,6 +149,9 @@ func (s sweeper) sweep() error {
 	}
 	var failed []error
 	for _, e := range entries {
+		if !s.limit.IsZero() && time.Now().After(s.limit) {
+			break
+		}
 		if e.IsDir() && idText.MatchString(e.Name()) {
 			if err := s.sweepEntry(filepath.Join(s.dir, e.Name())); err != nil {
 				failed = append(failed, err)
@@ -211,7 +215,7 @@ func (s sweeper) sweepEntry(path string) error {
 // removeCgroups removes the cgroup of a container, once its processes have ended: it
 // ends them, if they outlive their contain. Others' processes it does not wait for.
 func (s sweeper) removeCgroups(dirs []string) error {
-	for {
+	for until := time.Now().Add(s.wait); ; time.Sleep(cgroupEmpties) {
 		var err error
 		dirs = slices.DeleteFunc(dirs, func(dir string) bool {
 			failed := s.removeCgroup(dir)
@@ -227,10 +231,9 @@ func (s sweeper) removeCgroups(dirs []string) error {
 				err = fmt.Errorf("cgroup %s stays, for process %d, which is not the program's, is in it", quoted(dir), stranger)
 			}
 		}
-		if !errors.Is(err, unix.EBUSY) || !time.Now().Before(s.until) {
+		if !errors.Is(err, unix.EBUSY) || !time.Now().Before(until) {
 			return err
 		}
-		time.Sleep(cgroupEmpties)
 	}
 }
 
@@ -470,7 +473,7 @@ func collectGarbage(stateDir string, stdout io.Writer) error {
 		return fmt.Errorf("-state-dir %s: %w", quoted(stateDir), reason(err))
 	}
 	var unwritten error
-	s := sweeper{dir: dir, unheld: []string{claimsName, usersName}, until: time.Now().Add(garbageIsBusy), removed: func(what string) {
+	s := sweeper{dir: dir, unheld: []string{claimsName, usersName}, wait: garbageIsBusy, removed: func(what string) {
 		_, err := fmt.Fprintf(stdout, "removed %s\n", oneLine(what))
 		unwritten = cmp.Or(unwritten, err)
 	}}

@@ -32,7 +32,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 			while (__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED))
 				pause(); /* another says it */
 			dprintf(complaints, "%scannot start a thread: %s%s\n", complaints == 2 ? "contain: " : "", strerror(err),
-				err == EAGAIN ? ": too many processes (pids.max, kernel.threads-max)" : "");
+				err == EAGAIN ? ": too many processes (pids.max, kernel.threads-max), or too little memory" : "");
 			_exit(125);
 		}
 		usleep(10000);

@@ -76,9 +76,9 @@ const (
 	netnsDies    = 500 * time.Microsecond
 	netnsIsHeld  = 30 * time.Millisecond
 
-	// A cgroup empties whose processes were killed, tried at this distance. What dead
-	// contains have left is left again if that takes longer than staleIsBusy for a start,
-	// which ends no sooner, and garbageIsBusy for "contain gc". Else: the next removes it.
+	// A cgroup empties whose processes were killed, tried at this distance. A start gives
+	// staleIsBusy to all that dead contains have left, and does not end before; "contain
+	// gc" gives garbageIsBusy to each. Else: the next removes it.
 	cgroupEmpties = time.Millisecond
 	staleIsBusy   = 200 * time.Millisecond
 	garbageIsBusy = 2 * time.Second

@@ -388,10 +388,10 @@ func (b *faultBaseline) judge(t *testing.T, root string, run *tracedRun) faultRe
 		r.Problem = fmt.Sprintf("status %d", status)
 	}
 	if r.Left = b.left(t); len(r.Left) > 0 {
-		_ = exec.Command(containPath, faultArgs(root)...).Run()
+		_ = exec.Command(containPath, faultArgs(root)...).Run() // with its program's status
 		r.Gone = len(b.left(t)) == 0
 		b.remove(t)
-		if !run.late {
+		if !run.late || !r.Gone {
 			r.Problem = strings.TrimPrefix(r.Problem+"; left "+kindsOf(r.Left), "; ")
 		}
 	}

@@ -136,6 +136,14 @@ func TestGarbageCollection(t *testing.T) {
 	wantOnly(t, theirs...)
 	contain(t, "gc").want(t, 0, "")
 	contain(t, "gc", "-state-dir", t.TempDir()+"/none").wantError(t, 125, "no such file or directory")
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	cmd := exec.Command(containPath, "gc") // removes all, though it cannot say so
+	killed(t, "--", "probe", "wait")
+	cmd.Stdout = full
+	startCommand(t, cmd).wait(t).wantError(t, 125, "no space left on device")
+	wantOnly(t, theirs...)
 	contain(t, "gc", "-memory-limit", "1M").wantError(t, 125, "gc takes nothing but -state-dir")
 	contain(t, "gc", "probe").wantError(t, 125, "gc takes nothing but -state-dir")
 	sibling.signal(t, syscall.SIGTERM)
@@ -181,6 +189,7 @@ func TestForeignProcessInADeadCgroup(t *testing.T) {
 	killed(t, "--", "probe", "wait")
 	foreign := exec.Command("sleep", "1000")
 	must(t, foreign.Start())
+	defer foreign.Process.Kill()
 	dirs := cgroupDirs(t)
 	must(t, cgroups.WriteCgroupProc(dirs[0], foreign.Process.Pid))
 	before := time.Now()
@@ -240,8 +249,11 @@ func TestGarbageInTheStateDirectory(t *testing.T) {
 	entry := stateDir + "/0123456a" // a FIFO would be waited for, a link followed
 	must(t, os.Mkdir(entry, 0o700), unix.Mkfifo(entry+"/made", 0o600))
 	contain(t, "gc").want(t, 0, "removed "+entry+"\n")
-	must(t, os.Mkdir(entry, 0o700), os.Symlink(elsewhere, entry+"/made"))
+	linked, text := filepath.Join(filepath.Dir(own), "contain-0123456a"), filepath.Join(t.TempDir(), "text")
+	must(t, os.Mkdir(linked, 0o755), os.WriteFile(text, []byte("cgroup "+linked+"\n"), 0o600))
+	must(t, os.Mkdir(entry, 0o700), os.Symlink(text, entry+"/made"))
 	contain(t, "gc").want(t, 0, "removed "+entry+"\n")
+	must(t, os.Remove(linked))
 	for _, path := range append([]string{own, elsewhere, stateDir + "/89abcdef"}, stateDir+"/notes", stateDir+"/fedcba98") {
 		if _, err := os.Lstat(path); err != nil {
 			t.Errorf("gone: %v", err)
@@ -367,5 +379,8 @@ func TestEntryIsTakenAway(t *testing.T) {
 		contain(t, append([]string{"-chroot", root}, exit0...)...).want(t, 0, "")
 	}
 	close(quit)
-	t.Logf("%d were taken away", <-done)
+	taken := <-done
+	if t.Logf("%d were taken away", taken); taken == 0 && !testing.Short() {
+		t.Error("no entry was met before its lock")
+	}
 }
