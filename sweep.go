@@ -351,9 +351,9 @@ func (s sweeper) removeHostEndIn(netns, name string) error {
 	return nil
 }
 
-// isInUse tells whether a process is in a netns, or it has a name of ip-netns(8)'s.
+// isInUse tells whether a thread is in a netns, or it has a name of ip-netns(8)'s.
 func isInUse(netns string) bool {
-	processes, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	processes, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/ns/net")
 	if slices.ContainsFunc(processes, func(path string) bool {
 		name, err := os.Readlink(path)
 		return err == nil && name == netns
@@ -433,10 +433,10 @@ func deadHostEnds() (names []string, err error) {
 	return names, nil
 }
 
-// netnsInUse returns the netns that processes are in, by the numbers that contain's own
+// netnsInUse returns the netns that threads are in, by the numbers that contain's own
 // has given them.
 func netnsInUse() (ids []int) {
-	paths, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	paths, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/ns/net")
 	seen := map[string]bool{}
 	for _, path := range paths {
 		name, err := os.Readlink(path)

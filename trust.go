@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -78,13 +77,18 @@ func makeStateDir(dir string) (string, error) {
 		}
 		there = filepath.Dir(there)
 	}
-	for _, path := range slices.Compact([]string{there, dir}) {
-		if err := os.MkdirAll(path, 0o700); err != nil {
-			return "", reason(err)
-		}
-		if err := checkTrust(path, nil); err != nil {
-			return "", withHint(err, "it must be root's, and so must be the directories above it: chown root, chmod 700")
-		}
+	if info, err := os.Lstat(there); there != dir && err == nil && info.IsDir() && info.Mode()&fs.ModeSticky != 0 {
+		there = filepath.Dir(there) // where all may make something, but not exchange what is root's
+	}
+	const hint = "it must be root's, and so must be the directories above it: chown root, chmod 700"
+	if err := checkTrust(there, nil); err != nil {
+		return "", withHint(err, hint)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", reason(err)
+	}
+	if err := checkTrust(dir, nil); err != nil {
+		return "", withHint(err, hint)
 	}
 	return filepath.EvalSymlinks(dir)
 }

@@ -213,10 +213,19 @@ func (c *chaos) measure(t *testing.T) {
 		})
 		c.victims[i].whole = all / time.Duration(times)
 	}
-	waitFor(t, "whole runs to leave nothing", func() bool {
+	for deadline := time.Now().Add(3 * patience); ; time.Sleep(10 * time.Millisecond) {
+		var left []string
 		now := c.look(t)
-		return !slices.ContainsFunc(leftoverKinds, func(kind string) bool { return len(without(now[kind], c.before[kind])) > 0 })
-	})
+		for _, kind := range leftoverKinds {
+			left = append(left, without(now[kind], c.before[kind])...)
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("whole runs have left %q", left)
+		}
+	}
 }
 
 // atATime calls f so many times, each on a thread that stays till its end, see PDEATHSIG.
