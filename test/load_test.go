@@ -77,7 +77,7 @@ func (c *census) live(t *testing.T, root, address string) {
 func inNoHurry(t *testing.T) {
 	usual := patience
 	t.Cleanup(func() { patience = usual })
-	patience *= 20
+	patience = min(20*patience, 5*time.Minute)
 }
 
 // F25, F31: a thousand starts, more and more of them at once. Who ends one begins the
