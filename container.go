@@ -153,7 +153,7 @@ func (c *container) makeEntry(stateDir string) (err error) {
 // soon is for the next.
 func (c *container) sweep(stateDir string, opts options) {
 	defer close(c.swept)
-	s := sweeper{dir: stateDir, limit: time.Now().Add(staleIsBusy), wait: staleIsBusy, removed: func(string) {}}
+	s := sweeper{dir: stateDir, limit: time.Now().Add(staleIsMuch), wait: staleIsBusy, removed: func(string) {}}
 	if len(opts.address) == 0 {
 		s.unheld = append(s.unheld, claimsName)
 	}

@@ -76,11 +76,13 @@ const (
 	netnsDies    = 500 * time.Microsecond
 	netnsIsHeld  = 30 * time.Millisecond
 
-	// A cgroup empties whose processes were killed, tried at this distance. A start gives
-	// staleIsBusy to all that dead contains have left, and does not end before; "contain
-	// gc" gives garbageIsBusy to each. Else: the next removes it.
+	// A cgroup empties whose processes were killed, tried at this distance. A start waits
+	// staleIsBusy for each that a dead contain has left, "contain gc" garbageIsBusy; after
+	// staleIsMuch a start, which does not end before, leaves others alone. Else: the next
+	// removes them.
 	cgroupEmpties = time.Millisecond
 	staleIsBusy   = 200 * time.Millisecond
+	staleIsMuch   = 10 * time.Second
 	garbageIsBusy = 2 * time.Second
 
 	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
