@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"strings"
 )
 
@@ -102,7 +101,7 @@ func checkProgramInterface(name string) error {
 func parseMAC(s string) (net.HardwareAddr, error) {
 	mac, err := net.ParseMAC(s)
 	switch {
-	case err != nil || len(mac) != 6 || !macText.MatchString(s):
+	case err != nil || len(mac) != 6 || len(s) != 17 || s[2] != ':':
 		return nil, errors.New("not a hardware address, such as 02:00:00:00:00:17")
 	case mac[0]&1 != 0:
 		return nil, errors.New("is a multicast address")
@@ -112,13 +111,11 @@ func parseMAC(s string) (net.HardwareAddr, error) {
 	return mac, nil
 }
 
-var macText = regexp.MustCompile(`^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$`)
-
 // parseMTU reads the size of the largest packet, which for Ethernet is from 68 (RFC
 // 791) to 65535.
 func parseMTU(s string) (int, error) {
 	n, err := parseCount(s, 65535, "a number of bytes, such as 1500")
-	if wholeNumber.MatchString(s) && strings.Trim(s, "0") == "" || err == nil && n < 68 {
+	if isWhole(s) && strings.Trim(s, "0") == "" || err == nil && n < 68 {
 		return 0, errors.New("too small, the least is 68")
 	}
 	return int(n), err

@@ -155,7 +155,7 @@ func (n network) openNetns() (*os.File, error) {
 	fd, err := unix.Open(n.attach.to, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", flag, err)
-		if plainName.MatchString(n.attach.to) && exists(ipNetns, n.attach.to) {
+		if isPlain(n.attach.to) && exists(ipNetns, n.attach.to) {
 			err = withHint(err, "-network netns:"+ipNetns+n.attach.to)
 		}
 		return nil, err

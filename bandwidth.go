@@ -8,7 +8,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -43,16 +42,15 @@ func parseBandwidth(s string) (b bandwidth, err error) {
 	return b, nil
 }
 
-var rateNumber = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([kmgKMG]?bit)$`)
-
 // parseRate reads a rate such as 10mbit, with tc(8)'s decimal units.
 func parseRate(s string) (uint64, error) {
-	m := rateNumber.FindStringSubmatch(s)
-	if m == nil {
+	number, unit := cutNumber(s)
+	factor, known := map[string]float64{"bit": 1, "kbit": 1e3, "Kbit": 1e3, "mbit": 1e6, "Mbit": 1e6, "gbit": 1e9, "Gbit": 1e9}[unit]
+	if number == "" || !known {
 		return 0, errors.New("not a rate, such as 10mbit (units: bit, kbit, mbit, gbit)")
 	}
-	n, err := parseNumber(m[1], "a rate")
-	n *= map[string]float64{"bit": 1, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}[strings.ToLower(m[2])]
+	n, err := parseNumber(number, "a rate")
+	n *= factor
 	switch {
 	case err != nil || n > 1e12:
 		return 0, errors.New("too large, the most is 1000gbit")

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +23,13 @@ type hostName struct {
 	ip   netip.Addr
 }
 
-var nameText = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?$`)
+// isHostName tells whether s can be a name in a file of hosts: letters, digits and _,
+// within it . and - too.
+func isHostName(s string) bool {
+	return s != "" && len(s) <= 254 && strings.Trim(s, wordCharacters+".-") == "" && !strings.ContainsAny(s[:1]+s[len(s)-1:], ".-")
+}
+
+const wordCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_" + digits
 
 // parseHostName reads NAME:IP.
 func parseHostName(s string) (hostName, error) {
@@ -32,7 +37,7 @@ func parseHostName(s string) (hostName, error) {
 	if !ok {
 		return hostName{}, errors.New("not NAME:IP, such as db:192.168.2.18")
 	}
-	if !nameText.MatchString(name) {
+	if !isHostName(name) {
 		return hostName{}, errors.New("not a host name")
 	}
 	ip, err := parseServer(text)

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -112,7 +111,7 @@ func otherBridge(addresses []netip.Prefix, but int) string {
 		}
 		b, err := newBridge(link)
 		for _, own := range b.address {
-			if err == nil && own.Contains(addresses[0].Addr()) && plainName.MatchString(b.name) {
+			if err == nil && own.Contains(addresses[0].Addr()) && isPlain(b.name) {
 				return fmt.Sprintf("-bridge %s is in %s", b.name, own)
 			}
 		}
@@ -146,12 +145,14 @@ func unchanged[T any](list func() ([]T, error)) ([]T, error) {
 	}
 }
 
-// plainName matches names that mean themselves to a shell.
-var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
+// isPlain tells whether a name means itself to a shell.
+func isPlain(name string) bool {
+	return name != "" && strings.Trim(name, wordCharacters+".@-") == "" && !strings.ContainsAny(name[:1], ".@-")
+}
 
 // word is a name as a word for a shell.
 func word(name string) string {
-	if plainName.MatchString(name) {
+	if isPlain(name) {
 		return name
 	}
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
@@ -160,7 +161,7 @@ func word(name string) string {
 // makeBridge returns the command line that would make a bridge for the addresses, with
 // one of its own in the network of the first of each family.
 func makeBridge(name string, addresses ...netip.Prefix) string {
-	if !plainName.MatchString(name) {
+	if !isPlain(name) {
 		return "make the bridge first; its name is not one to paste into a shell"
 	}
 	add, done := "", map[bool]bool{}

@@ -110,7 +110,7 @@ func (r *record) open(to string) (err error) {
 func inherited(number string) (int, error) {
 	n, err := strconv.ParseInt(number, 10, 32)
 	fd := int(n)
-	if err != nil || !wholeNumber.MatchString(number) {
+	if err != nil || !isWhole(number) {
 		return -1, errors.New("not a descriptor, such as fd:3")
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)

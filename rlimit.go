@@ -76,9 +76,9 @@ func (k rlimitKind) parse(s string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
 	switch {
-	case err == nil && wholeNumber.MatchString(s):
+	case err == nil && isWhole(s):
 		return n, nil
-	case k.size && !wholeNumber.MatchString(s):
+	case k.size && !isWhole(s):
 		size, err := parseSize(s)
 		return uint64(size), err
 	case errors.Is(err, strconv.ErrRange):

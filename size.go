@@ -7,7 +7,6 @@ package main
 import (
 	"errors"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -17,10 +16,17 @@ import (
 // float64 arithmetic of go-units cannot have overflowed.
 const maxSize = 1 << 60
 
-var (
-	sizeNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?`)
-	sizeUnit   = regexp.MustCompile(`^ ?([kKmMgGtTpP]([iI]?[bB])?|[bB])?$`)
-)
+// isSizeUnit tells whether go-units takes s for a unit, after a number.
+func isSizeUnit(s string) bool {
+	s = strings.TrimPrefix(s, " ")
+	if s != "" && strings.Contains("kKmMgGtTpP", s[:1]) {
+		s = s[1:]
+		if len(s) == 2 && strings.Contains("iI", s[:1]) {
+			s = s[1:]
+		}
+	}
+	return s == "" || s == "b" || s == "B"
+}
 
 // parseMemory reads a size of memory, which is a page at least.
 func parseMemory(s string) (int64, error) {
@@ -37,15 +43,14 @@ func parseSize(s string) (int64, error) {
 	if s == "" {
 		return 0, errors.New("empty size")
 	}
-	if strings.HasPrefix(s, "-") && sizeNumber.MatchString(s[1:]) {
+	if number, _ := cutNumber(strings.TrimPrefix(s, "-")); number != "" && s[0] == '-' {
 		return 0, errors.New("must not be negative")
 	}
-	number := sizeNumber.FindString(s)
-	unit := s[len(number):]
+	number, unit := cutNumber(s)
 	switch {
 	case number == "":
 		return 0, errors.New("not a size, such as 128M")
-	case !sizeUnit.MatchString(unit):
+	case !isSizeUnit(unit):
 		if strings.Trim(unit, " kKmMgGtTpPeEzZyYqQiIbB%") == "" && !strings.ContainsAny(unit[1:], " ") {
 			return 0, errors.New("unknown unit (known: B, K, M, G, T, P)")
 		}

@@ -18,7 +18,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -129,7 +128,8 @@ func isCgroupOf(dir, id string) bool {
 	return base == own || base == scope || base == "program" && around == scope
 }
 
-var idText = regexp.MustCompile(`^[0-9a-f]{8}$`)
+// isID tells whether s can be what newID returns.
+func isID(s string) bool { return len(s) == 8 && strings.Trim(s, digits+"abcdef") == "" }
 
 // sweeper removes what the dead have left.
 type sweeper struct {
@@ -152,7 +152,7 @@ func (s sweeper) sweep() error {
 		if !s.limit.IsZero() && time.Now().After(s.limit) {
 			break
 		}
-		if e.IsDir() && idText.MatchString(e.Name()) {
+		if e.IsDir() && isID(e.Name()) {
 			if err := s.sweepEntry(filepath.Join(s.dir, e.Name())); err != nil {
 				failed = append(failed, err)
 			}
@@ -282,14 +282,13 @@ func (s sweeper) removeCgroup(dir string) error {
 	return nil
 }
 
-var containerCgroup = regexp.MustCompile(`^contain-[0-9a-f]{8}(\.scope)?$`)
-
 // cgroupsIn returns the cgroups directly in one, but for other containers', which have
 // entries of their own.
 func cgroupsIn(dir string) (inner []string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if e.IsDir() && !containerCgroup.MatchString(e.Name()) {
+		id, ours := strings.CutPrefix(strings.TrimSuffix(e.Name(), ".scope"), "contain-")
+		if e.IsDir() && !(ours && isID(id)) {
 			inner = append(inner, filepath.Join(dir, e.Name()))
 		}
 	}
@@ -420,7 +419,7 @@ func deadHostEnds() (names []string, err error) {
 	for _, link := range links {
 		attrs := link.Attrs()
 		id, ours := strings.CutPrefix(attrs.Name, hostVethOf(""))
-		if !ours || !idText.MatchString(id) || !isHostEnd(link) || attrs.Flags&net.FlagUp != 0 {
+		if !ours || !isID(id) || !isHostEnd(link) || attrs.Flags&net.FlagUp != 0 {
 			continue
 		}
 		if used == nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -147,18 +146,28 @@ func (c *container) networkUse() *netUse {
 	return nil
 }
 
-var tcpInUse = regexp.MustCompile(`(?m)^TCP6?: inuse ([0-9]+)`)
+// tcpInUse tells whether /proc/net/sockstat and sockstat6, read one after the other,
+// count any; also, if they do not say.
+func tcpInUse(counts string) bool {
+	told := false
+	for line := range strings.Lines(counts) {
+		f := strings.Fields(line)
+		if len(f) < 3 || f[0] != "TCP:" && f[0] != "TCP6:" || f[1] != "inuse" {
+			continue
+		}
+		if f[2] != "0" {
+			return true
+		}
+		told = true
+	}
+	return !told
+}
 
 // deliver ends the connections, and tells whether there were any.
 func (c *container) deliver() bool {
 	four, err := c.count(tcpSockets)
 	six, _ := c.count(tcpSockets6)
-	counts := tcpInUse.FindAllStringSubmatch(four+six, -1)
-	some := err != nil || len(counts) == 0
-	for _, count := range counts {
-		some = some || count[1] != "0"
-	}
-	if !some {
+	if err == nil && !tcpInUse(four+six) {
 		return false
 	}
 	s, err := newSockets(*c.netns)
