@@ -243,8 +243,9 @@ func sysctls(opts options, h host) map[string]string {
 		set["net.ipv6.conf.default.addr_gen_mode"] = "1" // no link-local one
 		set["net.ipv6.conf.default.ndisc_notify"] = "1"
 	default:
+		// The kernel sets the default with it. Each costs its lock, and while others
+		// hold that, writing spins (addrconf_disable_ipv6 in net/ipv6/addrconf.c).
 		set["net.ipv6.conf.all.disable_ipv6"] = "1"
-		set["net.ipv6.conf.default.disable_ipv6"] = "1"
 	}
 	maps.Copy(set, opts.sysctl)
 	return set

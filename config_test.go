@@ -335,7 +335,7 @@ func TestConfigIO(t *testing.T) {
 }
 
 func TestConfigSysctls(t *testing.T) {
-	off := map[string]string{"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
+	off := map[string]string{"net.ipv6.conf.all.disable_ipv6": "1"}
 	ipv4 := map[string]string{
 		"net.ipv4.conf.default.arp_notify":       "1",
 		"net.ipv4.conf.all.accept_redirects":     "0",

@@ -224,7 +224,7 @@ func (c *container) makeCgroup(h cgroupHost) error {
 	if err := makes.note(c.entry); err != nil {
 		return fmt.Errorf("write the state entry %s: %w", quoted(c.entry.Name()), reason(err))
 	}
-	*m = bystander{c.cgroup}
+	*m = bystander{c.cgroup, c.config.Cgroups.Resources}
 	if err := c.cgroup.Apply(-1); err != nil {
 		return fmt.Errorf("make the cgroup: %w", err)
 	}
