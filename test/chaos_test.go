@@ -150,6 +150,13 @@ func (c *chaos) startSiblings(t *testing.T) {
 		c.siblings = append(c.siblings, p)
 	}
 	c.wantTraffic(t)
+	waitFor(t, "the computing sibling's two processes", func() bool {
+		burn := func(s stat) bool {
+			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.pid))
+			return strings.HasPrefix(string(text), "probe\x00burn\x00")
+		}
+		return len(slices.DeleteFunc(descendants(t), func(s stat) bool { return !burn(s) })) == 2
+	})
 }
 
 // wantTraffic waits until the siblings have talked, and reports those that have ended.
