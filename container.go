@@ -42,6 +42,8 @@ type container struct {
 	cgroup  cgroups.Manager
 	task    task
 	limits  limits
+	setup   setup                 // what the init does before libcontainer
+	wanted  []wantedMount         // that the program must see
 	process *libcontainer.Process // nil until started
 	report  *os.File              // contain's end of reportFD
 	early   *pid1Report           // read before its time, for wait
@@ -65,6 +67,7 @@ type container struct {
 	netns     *netns.NsHandle // of its interface; or nil
 	counters  []*os.File      // of that, see unplug.go
 	network   network
+	bridge    bridge    // that this is on, or the other interface
 	ids       idRange   // of its user namespace
 	own       ownStatus // contain's
 	disks     []ioLimit // resolved
@@ -111,7 +114,7 @@ func createContainer(opts options, h host) (*container, error) {
 	c := &container{
 		task: newTask(opts, h), limits: opts.limits, parallel: parallel(opts, h), reported: opts.report != "",
 		lent: h.lent, unread: make(chan struct{}), swept: make(chan struct{}),
-		own: h.own, ids: opts.ids, network: opts.network, disks: h.io, pending: min(sigPending, h.pendingHard),
+		own: h.own, ids: opts.ids, network: opts.network, bridge: h.bridge, disks: h.io, pending: min(sigPending, h.pendingHard),
 	}
 	c.limits.rlimits = rlimitsOf(opts, h)
 	c.pidfd.Store(-1)
@@ -127,10 +130,18 @@ func createContainer(opts options, h host) (*container, error) {
 		}
 		break
 	}
+	if c.network.mtu == 0 {
+		c.network.mtu = c.bridge.mtu
+	}
+	if c.network.mac == nil {
+		c.network.mac = mac(c.id)
+	}
 	go c.guard(func() { c.sweep(stateDir, opts) })
 	if err := c.makeCgroup(h.cgroup); err != nil {
 		return nil, then(err, c.destroy())
 	}
+	c.wanted = wantedMounts(c.config)
+	c.setup = takeOver(c.config, c.network)
 	// It was checked as "/". Now it is where init.go mounts it, and the directory
 	// that libcontainer starts its init in.
 	c.config.Rootfs = filepath.Join(stateDir, c.id)
@@ -248,8 +259,17 @@ func (c *container) start(root *rootfs) error {
 	if err != nil {
 		return err
 	}
-	defer closeAll(p.ExtraFiles)
-	if err := c.lib.Start(p); err != nil {
+	plugged := c.plugIn()
+	err = c.lib.Start(p)
+	closeAll(p.ExtraFiles)
+	if err != nil {
+		_ = unix.Shutdown(int(c.report.Fd()), unix.SHUT_RD) // nobody is to be waited for
+	}
+	unplugged := <-plugged
+	if err != nil && unplugged != nil && !isGone(unplugged) {
+		return unplugged
+	}
+	if err != nil {
 		// What init.go has to say is closer to the matter.
 		var text [4096]byte
 		if n, _, err := unix.Recvfrom(int(c.report.Fd()), text[:], unix.MSG_DONTWAIT); n > 0 && err == nil {
@@ -267,7 +287,12 @@ func (c *container) start(root *rootfs) error {
 		return fmt.Errorf("pidfd_open: %w", err)
 	}
 	c.pidfd.Store(int32(fd))
-	return nil
+	return unplugged
+}
+
+// isGone tells whether an error is that a process had ended.
+func isGone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
 
 // signal sends sig to pid1, which passes it on: to the program, or to the whole
@@ -389,6 +414,11 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 		return nil, err
 	}
 	files = append(files, tree)
+	setup, err := sealedFile("contain-setup", c.setup.encode())
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, setup)
 	own, err := openOwnFiles(c.network)
 	if err != nil {
 		return nil, err
@@ -468,18 +498,19 @@ func (c *container) exec(sigs *signals) error {
 			return err
 		}
 	}
-	if err := c.lib.Exec(); err != nil {
-		return fmt.Errorf("execute program: %w", err)
-	}
 	init, err := c.process.Pid()
 	if err != nil {
 		return err
+	}
+	mounts := c.lookAtMounts(init)
+	if err := c.lib.Exec(); err != nil {
+		return fmt.Errorf("execute program: %w", err)
 	}
 	pid, err := c.awaitReady(init)
 	if pid == 0 || err != nil {
 		return err // no process: killed, wait tells
 	}
-	if err := c.verify(pid); errors.Is(err, errGone) {
+	if err := c.verify(pid, init, mounts); errors.Is(err, errGone) {
 		return nil
 	} else if err != nil {
 		return err

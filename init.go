@@ -143,6 +143,7 @@ func init() {
 		return
 	}
 	dieWithParent()
+	beginSetup()
 	mountRootfs()
 	detachStdio()
 	libcontainer.Init() // does not return
@@ -167,16 +168,38 @@ func dieWithParent() {
 	}
 }
 
+// beginSetup does what contain has told of in the file behind setupFD. Mounts of the host
+// are shared with the init, in both directions, until they are made private.
+func beginSetup() {
+	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err == nil {
+		var s setup
+		f := os.NewFile(setupFD, "setup")
+		if s, err = readSetup(f); err == nil {
+			err = then(s.do(), f.Close())
+		}
+	}
+	if err != nil {
+		failSetup(err)
+	}
+}
+
+const setupFD = C.PID1_SETUP
+
+// failSetup ends the init, which contain says the reason of.
+func failSetup(err error) {
+	fmt.Fprintln(os.NewFile(reportFD, "report"), err)
+	os.Exit(exitFailed)
+}
+
 // rootfsFD is the rootfs, a tree of mounts that is attached nowhere.
 const rootfsFD = C.PID1_ROOTFS
 
 // mountRootfs mounts the rootfs at the place that libcontainer takes it from. It
-// has made that its working directory. Mounts of the host are shared with it, in
-// both directions, until they are made private.
+// has made that its working directory.
 func mountRootfs() {
-	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	place, err1 := os.Getwd()
-	if err = then(err, err1); err == nil {
+	place, err := os.Getwd()
+	if err == nil {
 		err = makeReachable(place)
 	}
 	if err == nil {
@@ -186,8 +209,7 @@ func mountRootfs() {
 		err = mountOwnFiles(rootfsFD, C.PID1_FILES)
 	}
 	if err != nil {
-		fmt.Fprintln(os.NewFile(reportFD, "report"), "mount the rootfs:", err)
-		os.Exit(exitFailed)
+		failSetup(fmt.Errorf("mount the rootfs: %w", err))
 	}
 	unix.Close(rootfsFD)
 }

@@ -8,9 +8,9 @@
 //     change it makes, on every path. While the program runs it waits, passes
 //     signals on, and reads reports from pid1.
 //   - libcontainer's init: this same binary, executed again (init.go). It
-//     becomes PID 1 of new namespaces, builds the mounts and pivots into the
-//     rootfs. When contain says so, which is after the network interface is
-//     ready, it executes
+//     becomes PID 1 of new namespaces, does what contain wants done first
+//     (setup.go), builds the mounts and pivots into the rootfs. When contain says
+//     so, which is after the network interface is ready, it executes
 //   - pid1: one page of C (pid1.c), from then on PID 1. It dies with contain,
 //     and the whole PID namespace with it. Its child enters the container's
 //     cgroup, drops capabilities and becomes
@@ -22,7 +22,7 @@
 //	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go privileges.go)
 //	     -> host.go (rootfs.go trust.go program.go capability.go seccomp.go bpf.go
 //	     cgroup.go blockio.go network.go) -> config.go
-//	     -> container.go (sweep.go manager.go pid1.go verify.go) + network.go (attach.go claim.go
+//	     -> container.go (sweep.go manager.go setup.go pid1.go verify.go) + network.go (attach.go claim.go
 //	     strict.go names.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
 package main
@@ -263,7 +263,7 @@ func (c *container) setUp(opts options, h host, sigs *signals) (unix.Signal, err
 		return sig, nil
 	}
 	if err == nil {
-		sig, err = c.connect(opts.network, h.bridge, sigs)
+		sig, err = c.connect(sigs)
 	}
 	if sig != 0 {
 		return sig, nil

@@ -264,67 +264,76 @@ func checkHostAddresses(addresses []netip.Prefix, but int) error {
 	return nil
 }
 
-// connect gives the started container its interface, if it is to have one. It runs
-// in contain's namespace. It may wait for the bridge; if it returns a signal, that
-// came meanwhile, to end contain.
-func (c *container) connect(n network, b bridge, sigs *signals) (unix.Signal, error) {
-	if len(n.address) == 0 {
+// plugIn begins to make the program's interface, if it is to have one, and returns
+// where it will be told how that ended. It waits for the init to have the network
+// namespace ready, or to end, and goes on beside it: what it does takes 0.6 ms.
+func (c *container) plugIn() <-chan error {
+	done := make(chan error, 1)
+	if len(c.network.address) == 0 {
+		close(done)
+		return done
+	}
+	go c.guard(func() {
+		defer close(done)
+		pid, err := peerOf(c.report)
+		if pid == 0 && err == nil {
+			return // it has ended: libcontainer says why
+		}
+		var report pid1Report
+		if err == nil {
+			report, err = readReport(c.report)
+		}
+		if err == nil && report.kind != pid1Netns {
+			err = fmt.Errorf("unexpected report %#x of the init", report.kind)
+		}
+		if err == nil {
+			err = c.makeInterface(pid)
+		}
+		done <- err
+	})
+	return done
+}
+
+// makeInterface makes the interface in the network namespace of the init pid, still down
+// and without addresses. It runs in contain's namespaces, like what it calls.
+func (c *container) makeInterface(pid int) error {
+	ns, err := netns.GetFromPath(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return fmt.Errorf("open the network namespace: %w", err)
+	}
+	c.netns, c.counters = &ns, openCounters(pid)
+	if c.network.attach.kind != netBridge {
+		return createVlan(c.network, c.bridge, ns)
+	}
+	c.hostEnd, err = createVeth(c.id, c.network, c.bridge, ns)
+	if err == nil && c.network.strict {
+		err = c.network.guard(c.hostEnd)
+	}
+	return c.bridge.whyNot(err)
+}
+
+// connect gives the started container its addresses, if it is to have any, and returns
+// when it can be heard with them. It may wait for the bridge; if it returns a signal,
+// that came meanwhile, to end contain.
+func (c *container) connect(sigs *signals) (unix.Signal, error) {
+	if len(c.network.address) == 0 {
 		return 0, nil
 	}
 	sig, err := c.question.check(sigs.soon)
 	c.question.close()
-	if err != nil || sig != 0 {
-		return sig, err
+	if err == nil && sig == 0 {
+		err = c.configure()
 	}
-	pid, err := c.process.Pid()
-	if err != nil {
-		return 0, fmt.Errorf("connect the network: %w", err)
+	if err == nil && sig == 0 && c.hostEnd != 0 {
+		sig, err = c.awaitForwarding(sigs)
 	}
-	ns, err := netns.GetFromPath(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return 0, fmt.Errorf("open the network namespace: %w", reason(err))
+	if err == nil && sig == 0 {
+		err = c.network.announce(*c.netns)
 	}
-	c.netns, c.counters = &ns, openCounters(pid)
-	if n.mtu == 0 {
-		n.mtu = b.mtu
+	if c.hostEnd != 0 {
+		err = c.bridge.whyNot(err)
 	}
-	if n.mac == nil {
-		n.mac = mac(c.id)
-	}
-	if n.attach.kind != netBridge {
-		if err := createVlan(n, b, ns); err != nil {
-			return 0, err
-		}
-		if err := c.configure(n, b, ns); err != nil {
-			return 0, err
-		}
-		return 0, n.announce(ns)
-	}
-	sig, err = c.plugIn(n, b, sigs)
-	return sig, b.whyNot(err)
-}
-
-// plugIn makes the program's interface on a bridge, and returns when it can be heard
-// there.
-func (c *container) plugIn(n network, b bridge, sigs *signals) (unix.Signal, error) {
-	ns := *c.netns
-	index, err := createVeth(c.id, n, b, ns)
-	if err != nil {
-		return 0, err
-	}
-	c.hostEnd = index
-	if n.strict {
-		if err := n.guard(index); err != nil {
-			return 0, err
-		}
-	}
-	if err := c.configure(n, b, ns); err != nil {
-		return 0, err
-	}
-	if sig, err := c.awaitForwarding(index, b, sigs); sig != 0 || err != nil {
-		return sig, err
-	}
-	return 0, n.announce(ns)
+	return sig, err
 }
 
 // whyNot is the error of something that was to be done with a bridge: that it is gone,
@@ -449,11 +458,12 @@ func mac(id string) net.HardwareAddr {
 	return net.HardwareAddr{contMAC[0], contMAC[1], b[0], b[1], b[2], b[3]}
 }
 
-// configure sets up the program's interface inside ns: addresses, link, default
+// configure sets up the program's interface in its namespace: addresses, link, default
 // routes. The IPv6 addresses skip duplicate address detection, or they would stay
 // unusable for a second or two after the program has started.
-func (c *container) configure(n network, b bridge, ns netns.NsHandle) error {
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+func (c *container) configure() error {
+	n := c.network
+	h, err := netlink.NewHandleAt(*c.netns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink in the network namespace: %w", err)
 	}
@@ -477,7 +487,7 @@ func (c *container) configure(n network, b bridge, ns netns.NsHandle) error {
 	if err := c.limits.bandwidth.limit(hostVethOf(c.id), h, link.Attrs().Index, n); err != nil {
 		return err
 	}
-	for _, gateway := range n.routes(b) {
+	for _, gateway := range n.routes(c.bridge) {
 		route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}
 		if !n.reaches(gateway) {
 			route.Flags = int(netlink.FLAG_ONLINK)
@@ -570,10 +580,10 @@ func (n network) routes(b bridge) (gateways []netip.Addr) {
 // awaitForwarding waits until the bridge passes on what comes from its port: the
 // carrier is there, and with the spanning tree protocol it has listened and learned,
 // for twice the forward delay (30 seconds by default, a minute at most).
-func (c *container) awaitForwarding(port int, b bridge, sigs *signals) (unix.Signal, error) {
-	began, told := time.Now(), false
+func (c *container) awaitForwarding(sigs *signals) (unix.Signal, error) {
+	b, began, told := c.bridge, time.Now(), false
 	for {
-		state, err := portState(port)
+		state, err := portState(c.hostEnd)
 		switch waited := time.Since(began); {
 		case err != nil:
 			return 0, fmt.Errorf("read the state of the bridge's port: %w", err)

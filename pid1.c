@@ -14,7 +14,7 @@
  *	fd 3	(PID1_REPORT) socket to contain, which alone has the other end
  *	fd 4	(PID1_IMAGE) this code
  *	fd 5	(PID1_TASK) what to start: struct task and its strings
- *	fd 9-	(PID1_JOIN) the ways into the program's cgroups
+ *	fd 10-	(PID1_JOIN) the ways into the program's cgroups
  * and the credentials, rlimits, namespaces of the program; but
  * contain's own cgroup and cgroup namespace, and CAP_SYS_ADMIN.
  *

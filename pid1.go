@@ -168,10 +168,17 @@ type pid1Report struct {
 	value int32
 }
 
+// encode is the report as it is sent.
+func (r pid1Report) encode() []byte {
+	b := binary.LittleEndian.AppendUint32(nil, r.kind)
+	return binary.LittleEndian.AppendUint32(b, uint32(r.value))
+}
+
 const (
 	pid1NotStarted  = C.PID1_NOT_STARTED
 	pid1NotFiltered = C.PID1_NOT_FILTERED
 	pid1NotExecuted = C.PID1_NOT_EXECUTED
+	pid1Netns       = C.PID1_NETNS
 	pid1Unlimited   = C.PID1_UNLIMITED
 	pid1Ready       = C.PID1_READY
 	pid1Stopped     = C.PID1_STOPPED

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /* Descriptors. PID1_REPORT is a socket: contain answers UNLIMITED and READY with one byte.
- * PID1_ROOTFS and from PID1_FILES on two are not pid1's but init.go's. From PID1_JOIN on lie those that lead
- * into the cgroups of the program. */
-enum { PID1_REPORT = 3, PID1_IMAGE, PID1_TASK, PID1_ROOTFS, PID1_FILES, PID1_JOIN = PID1_FILES + 2 };
+ * PID1_ROOTFS, PID1_SETUP and from PID1_FILES on two are not pid1's but init.go's. From
+ * PID1_JOIN on lie those that lead into the cgroups of the program. */
+enum { PID1_REPORT = 3, PID1_IMAGE, PID1_TASK, PID1_ROOTFS, PID1_SETUP, PID1_FILES, PID1_JOIN = PID1_FILES + 2 };
 
 /* At the start of the file behind PID1_TASK. Then follow the filter, the CPU
  * mask, and strings, each with its zero: paths to try, arguments, environment. */
@@ -51,6 +51,7 @@ enum {
 	PID1_NO_WORKDIR,	       /* or enter its working directory */
 	PID1_NOT_FILTERED,	       /* the kernel refuses the filter */
 	PID1_NOT_EXECUTED,
+	PID1_NETNS,	/* init.go's: the network namespace is ready for an interface */
 	PID1_UNLIMITED,	/* the process that becomes another user's waits for its limits */
 	PID1_READY,	/* the program waits to be told to start */
 	PID1_STOPPED,	/* value: by which signal */

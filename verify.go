@@ -7,7 +7,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,17 +15,28 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"github.com/opencontainers/runc/libcontainer/configs"
-	"golang.org/x/sys/unix"
 )
+
+// lookAtMounts begins to compare the mounts, beside what the init does to become pid1:
+// libcontainer has made them all, and nobody else runs there. That is the half of what
+// verify takes.
+func (c *container) lookAtMounts(init int) <-chan error {
+	seen := make(chan error, 1)
+	go c.guard(func() {
+		defer close(seen)
+		seen <- c.verifyMounts(fmt.Sprintf("/proc/%d/", init))
+	})
+	return seen
+}
 
 // verify reports a difference between the process pid, which waits to become the
 // program, and what it should be. It runs in contain's namespaces, and needs to see
 // into the process (CAP_SYS_PTRACE).
-func (c *container) verify(pid int) error {
-	proc := fmt.Sprintf("/proc/%d/", pid)
-	for _, look := range []func(proc string) error{c.verifyCredentials, c.verifyNamespaces, c.verifyCgroup, c.verifyMounts} {
-		err := look(proc)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+func (c *container) verify(pid, init int, mounts <-chan error) error {
+	sees := func(proc string) error { return c.verifySame(proc, fmt.Sprintf("/proc/%d/", init)) }
+	for _, look := range []func(proc string) error{c.verifyCredentials, c.verifyNamespaces, c.verifyCgroup, sees, func(string) error { return <-mounts }} {
+		err := look(fmt.Sprintf("/proc/%d/", pid))
+		if isGone(err) {
 			c.kill() // it should be dead
 			return errGone
 		} else if err != nil {
@@ -202,9 +212,8 @@ func wantedMounts(config *configs.Config) (list []wantedMount) {
 	return list
 }
 
-// verifyMounts makes sure that the program sees DIR, in it what is to be mounted over
-// it, and nothing else but DIR's own mounts.
-func (c *container) verifyMounts(proc string) error {
+// verifySame makes sure that a process sees DIR, and the mounts of the init.
+func (c *container) verifySame(proc, init string) error {
 	dir, err := c.rootfs.dir.Stat()
 	if err != nil {
 		return err
@@ -212,12 +221,25 @@ func (c *container) verifyMounts(proc string) error {
 	if root, err := os.Stat(proc + "root"); err != nil || !os.SameFile(dir, root) {
 		return then(errors.New("its root is not DIR"), err)
 	}
+	own, err := os.Readlink(proc + "ns/mnt")
+	if err != nil {
+		return err
+	}
+	if inits, err := os.Readlink(init + "ns/mnt"); err != nil || own != inits {
+		return then(errors.New("its mount namespace is not the init's"), err)
+	}
+	return nil
+}
+
+// verifyMounts makes sure that in DIR is mounted what is to be, and nothing else but
+// DIR's own mounts.
+func (c *container) verifyMounts(proc string) error {
 	table, err := readMounts(proc + "mountinfo")
 	if err != nil {
 		return err
 	}
 	wanted := map[int]bool{}
-	for _, w := range wantedMounts(c.config) {
+	for _, w := range c.wanted {
 		m := table.at(w.at)
 		switch {
 		case m == nil || m.Mountpoint != w.at, w.fs != "" && m.FSType != w.fs, w.root != "" && m.Root != w.root:
