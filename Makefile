@@ -122,7 +122,7 @@ test-vm: build probe
 	go test -c -o $(BUILD)/integration.test ./test
 	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 2700 -m 2048 \
 	$(patsubst %,-e %,$(BINARIES)) \
-	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.run '$(RUN)' -test.skip '$(SKIP)'
+	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.timeout 40m -test.run '$(RUN)' -test.skip '$(SKIP)'
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation. QEMU 7.2
 # has neither openat2 (rootfs, program, verify) nor bpf (filters) nor a list of neighbours

@@ -36,6 +36,10 @@ func checkHost(opts options) (h host, err error) {
 	if err := checkStdio(); err != nil {
 		return h, err
 	}
+	bridge := func() (b bridge, err error) { return b, nil }
+	if len(opts.address) > 0 {
+		bridge = beside(opts.find)
+	}
 	if h.rootfs, err = openRootfs(opts.rootfs, opts.readOnly); err == nil && !opts.untrusted {
 		err = checkTrust(opts.rootfs, h.rootfs.dir)
 	}
@@ -71,10 +75,8 @@ func checkHost(opts options) (h host, err error) {
 	if h.netns, err = opts.openNetns(); err != nil {
 		return h, err
 	}
-	if len(opts.address) > 0 {
-		if h.bridge, err = opts.find(); err != nil {
-			return h, err
-		}
+	if h.bridge, err = bridge(); err != nil {
+		return h, err
 	}
 	if err := h.readCaller(opts); err != nil {
 		return h, err
@@ -85,6 +87,29 @@ func checkHost(opts options) (h host, err error) {
 		}
 	}
 	return h, nil
+}
+
+// beside runs f on another thread, and returns what waits for its end.
+func beside[T any](f func() (T, error)) func() (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = internalError(p)
+			}
+			done <- r
+		}()
+		r.value, r.err = f()
+	}()
+	return func() (T, error) {
+		r := <-done
+		return r.value, r.err
+	}
 }
 
 // close closes what checkHost has opened.
