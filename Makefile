@@ -73,7 +73,7 @@ counts: build probe
 	$(GIT) diff --stat test/counts.tsv
 
 # How fast and how small contain is, beside others: RUNS=30 ONLY=crun,bwrap
-# PARTS=times,parallel,memory,growth MOST=1000 BENCH_OUT=FILE PLOT=docs/bench.svg. Some
+# PARTS=times,parallel,memory,throughput,growth MOST=1000 BENCH_OUT=FILE PLOT=docs/bench.svg. Some
 # ten minutes, on a machine that has nothing else to do. What cannot be installed is said.
 BENCH_OUT ?= $(BUILD)/bench.json
 bench: build
@@ -81,8 +81,9 @@ bench: build
 	@for tool in crun runc bwrap lxc-execute systemd-nspawn; do test/deps $$tool || :; done
 	@mkdir -p $(BUILD)
 	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/limit test/bench/limit/limit.c
+	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/load test/bench/load/load.c
 	go build -buildvcs=false -o $(BUILD)/bench ./test/bench
-	@$(SUDO) env CONTAIN="$(CURDIR)/contain" LIMIT="$(CURDIR)/$(BUILD)/limit" FILTER="$(CURDIR)/seccomp_$(GOARCH).bpf" \
+	@$(SUDO) env CONTAIN="$(CURDIR)/contain" LIMIT="$(CURDIR)/$(BUILD)/limit" LOAD="$(CURDIR)/$(BUILD)/load" FILTER="$(CURDIR)/seccomp_$(GOARCH).bpf" \
 	JOBS="$(CURDIR)/test/bench/jobs" BENCH_OUT="$(abspath $(BENCH_OUT))" PLOT="$(abspath $(PLOT))" \
 	RUNS="$(RUNS)" ONLY="$(ONLY)" PARTS="$(PARTS)" MOST="$(MOST)" $(BUILD)/bench
 

@@ -13,7 +13,7 @@
 //
 // The environment: RUNS, ONLY (tools, separated by commas), PARTS (see parts), MOST (how
 // many programs run at once at the most), BENCH_OUT (a file for JSON), PLOT (one for SVG),
-// CONTAIN, LIMIT, FILTER and JOBS (where the built and the other files are).
+// CONTAIN, LIMIT, LOAD, FILTER and JOBS (where the built and the other files are).
 package main
 
 import (
@@ -47,6 +47,7 @@ var parts = []struct {
 	{"times", (*bench).measureTimes},
 	{"parallel", (*bench).measureParallel},
 	{"memory", (*bench).measureMemory},
+	{"throughput", (*bench).measureThroughput},
 	{"growth", (*bench).measureGrowth},
 }
 

@@ -25,6 +25,7 @@ type report struct {
 	Times                                          []line
 	Parallel                                       map[string]float64 // seconds
 	Memory                                         []footprint
+	Throughput                                     []throughput
 	Growth                                         []growthLine
 	Notes                                          []string
 }
@@ -181,6 +182,15 @@ func (f *report) printMemory(found []footprint, count int) {
 	}
 	fmt.Println("not in it: the program, the kernel's memory, daemons")
 	f.Memory = found
+}
+
+func (f *report) printThroughput(found []throughput) {
+	heading("What a program does in a second, in the same cgroup and netns; %d runs of %s ms each", f.Runs, loadTime)
+	fmt.Printf("%-6s %16s   %s\n", "", "limit", "contain's to that, 95 %")
+	for _, t := range found {
+		fmt.Printf("%-6s %9.4g %-6s   %.3f (%.3f to %.3f)\n", t.Load, t.Bare, t.Unit, t.Times.Ratio, t.Times.Low, t.Times.High)
+	}
+	f.Throughput = found
 }
 
 func (f *report) printGrowth(found []growth) {

@@ -124,7 +124,7 @@ type sample struct {
 	Wall    time.Duration
 	CPU     time.Duration // of all processes that were waited for in the end
 	code    int
-	printed string // if that is not 0
+	printed string
 }
 
 // wait waits for the run to end, and for those that it has left to this process.
@@ -204,9 +204,7 @@ func (w *world) once(r *row, program ...string) (one sample, err error) {
 	if interrupted.Load() {
 		return one, errInterrupted
 	}
-	if one.code != 0 {
-		one.printed = run.printed()
-	}
+	one.printed = run.printed()
 	return one, nil
 }
 

@@ -311,12 +311,14 @@ func (w *world) makeRoot() error {
 	if err != nil {
 		return err
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(w.root, "bin/busybox"), data, 0o755); err != nil {
-		return err
+	for name, file := range map[string]string{"busybox": path, "load": os.Getenv("LOAD")} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(w.root, "bin", name), data, 0o755); err != nil {
+			return err
+		}
 	}
 	for _, applet := range []string{"true", "sh", "sleep"} {
 		if err := os.Symlink("busybox", filepath.Join(w.root, "bin", applet)); err != nil {
