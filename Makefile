@@ -37,7 +37,7 @@ V1      ?=
 RUN     ?= .
 SKIP    ?= ^$$
 
-.PHONY: bench build counts probe audit mutations demo test unit integration soak test-vm test-arm64 lint install clean deps faults chaos
+.PHONY: bench vm-binaries build counts probe audit mutations demo test unit integration soak test-vm test-arm64 lint install clean deps faults chaos
 
 build: deps
 	$(GOBUILD) -o $(CONTAIN) .
@@ -119,11 +119,13 @@ faults: build probe
 # The same tests in a virtual machine, else with pure cgroup v2, see test/vm/run.
 # What waits there may take longer: starting programs is 50 times slower. Of many
 # similar cases a tenth is tried, unless FULL is set.
-test-vm: build probe
-	go test -c -o $(BUILD)/integration.test ./test
+test-vm: $(if $(BUILT),,vm-binaries)
 	cd test && $(SUDO) vm/run -k $(KERNEL) $(if $(SYSTEMD),-s) $(if $(V1),-1) -g -t 2700 -m 2048 \
 	$(patsubst %,-e %,$(BINARIES)) \
 	-e CONTAIN_TEST_PATIENCE=60s -e CONTAIN_TEST_REQUIRED=1 "$(CURDIR)/$(BUILD)/integration.test" $(if $(FULL),,-test.short) -test.timeout 40m -test.run '$(RUN)' -test.skip '$(SKIP)'
+
+vm-binaries: build probe
+	go test -c -o $(BUILD)/integration.test ./test
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation. QEMU 7.2
 # has neither openat2 (rootfs, program, verify) nor bpf (filters) nor a list of neighbours
