@@ -141,7 +141,8 @@ func createContainer(opts options, h host) (*container, error) {
 		return nil, then(err, c.destroy())
 	}
 	c.wanted = wantedMounts(c.config)
-	c.setup = takeOver(c.config, c.network)
+	_, missing := os.Stat(cgroup2Root)
+	c.setup = takeOver(c.config, c.network, missing == nil)
 	// It was checked as "/". Now it is where init.go mounts it, and the directory
 	// that libcontainer starts its init in.
 	c.config.Rootfs = filepath.Join(stateDir, c.id)
@@ -266,6 +267,9 @@ func (c *container) start(root *rootfs) error {
 		_ = unix.Shutdown(int(c.report.Fd()), unix.SHUT_RD) // nobody is to be waited for
 	}
 	unplugged := <-plugged
+	if unplugged == nil {
+		unplugged = c.fault()
+	}
 	if err != nil && unplugged != nil && !isGone(unplugged) {
 		return unplugged
 	}
@@ -292,7 +296,7 @@ func (c *container) start(root *rootfs) error {
 
 // isGone tells whether an error is that a process had ended.
 func isGone(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrProcessDone)
 }
 
 // signal sends sig to pid1, which passes it on: to the program, or to the whole
@@ -402,7 +406,7 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 	for _, f := range []struct {
 		name     string
 		contents []byte
-	}{{"contain-init", pid1Image()}, {"contain-task", encoded}} {
+	}{{"contain-init", pid1Image()}, {"contain-task", encoded}, {"contain-setup", c.setup.encode()}} {
 		file, err := sealedFile(f.name, f.contents)
 		if err != nil {
 			return nil, err
@@ -414,11 +418,6 @@ func (c *container) newProcess(root *rootfs) (p *libcontainer.Process, err error
 		return nil, err
 	}
 	files = append(files, tree)
-	setup, err := sealedFile("contain-setup", c.setup.encode())
-	if err != nil {
-		return nil, err
-	}
-	files = append(files, setup)
 	own, err := openOwnFiles(c.network)
 	if err != nil {
 		return nil, err

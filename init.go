@@ -133,8 +133,8 @@ import (
 const initName = "contain-init"
 
 // reportFD is one end of a socket pair, of which contain has the other: the
-// first of libcontainer's ExtraFiles. It is pid1's, and carries an error text if
-// that cannot be executed.
+// first of libcontainer's ExtraFiles. It is pid1's; before, the init tells by it that the
+// network namespace is ready, or in words why it has ended.
 const reportFD = C.PID1_REPORT
 
 // init runs before main, and does something in the container's init only.
@@ -171,13 +171,13 @@ func dieWithParent() {
 // beginSetup does what contain has told of in the file behind setupFD. Mounts of the host
 // are shared with the init, in both directions, until they are made private.
 func beginSetup() {
-	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		failSetup(fmt.Errorf("make the mounts private: %w", err))
+	}
+	f := os.NewFile(setupFD, "setup")
+	s, err := readSetup(f)
 	if err == nil {
-		var s setup
-		f := os.NewFile(setupFD, "setup")
-		if s, err = readSetup(f); err == nil {
-			err = then(s.do(), f.Close())
-		}
+		err = then(s.do(), f.Close())
 	}
 	if err != nil {
 		failSetup(err)

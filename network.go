@@ -274,7 +274,7 @@ func (c *container) plugIn() <-chan error {
 		return done
 	}
 	go c.guard(func() {
-		defer close(done)
+		defer close(done) // after a panic: start looks for that
 		pid, err := peerOf(c.report)
 		if pid == 0 && err == nil {
 			return // it has ended: libcontainer says why
@@ -294,10 +294,14 @@ func (c *container) plugIn() <-chan error {
 	return done
 }
 
-// makeInterface makes the interface in the network namespace of the init pid, still down
-// and without addresses. It runs in contain's namespaces, like what it calls.
+// makeInterface makes the interface in the network namespace of the init pid, still down,
+// without addresses and with the other end attached to nothing. It runs in contain's
+// namespaces, like what it calls.
 func (c *container) makeInterface(pid int) error {
 	ns, err := netns.GetFromPath(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err == nil && parentOf(pid) != os.Getpid() {
+		err = then(os.ErrProcessDone, ns.Close()) // and the pid may be another's
+	}
 	if err != nil {
 		return fmt.Errorf("open the network namespace: %w", err)
 	}
@@ -321,6 +325,9 @@ func (c *container) connect(sigs *signals) (unix.Signal, error) {
 	}
 	sig, err := c.question.check(sigs.soon)
 	c.question.close()
+	if err == nil && sig == 0 && c.hostEnd != 0 {
+		err = attachTo(c.bridge, c.hostEnd)
+	}
 	if err == nil && sig == 0 {
 		err = c.configure()
 	}
@@ -377,10 +384,9 @@ func createVlan(n network, b bridge, ns netns.NsHandle) error {
 	return nil
 }
 
-// createVeth makes the pair: the host end as a port of the bridge, in contain's
-// namespace, the other directly in ns, so that its name and address are never
-// seen outside. It returns the index of the host end, and undoes itself when it
-// fails.
+// createVeth makes the pair: the host end in contain's namespace, the other directly in
+// ns, so that its name and address are never seen outside. It returns the index of the
+// host end.
 func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) {
 	hostVeth := hostVethOf(id)
 	attrs := netlink.NewLinkAttrs()
@@ -400,19 +406,29 @@ func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) 
 	}
 	// The host gets no address there, and heeds no router. Docker does the same.
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+hostVeth+"/disable_ipv6", []byte("1"), 0) // none: no IPv6
+	return link.Index, nil
+}
+
+// attachTo makes an interface of contain's namespace, a veth's host end, a port of the
+// bridge. That may change the bridge's hardware address, and then the kernel forgets what
+// neighbours have said. If it fails, it removes the veth.
+func attachTo(b bridge, index int) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Index = index
+	link := &netlink.Veth{LinkAttrs: attrs}
 	err := netlink.LinkSetMasterByIndex(link, b.index)
 	if errors.Is(err, unix.EXFULL) {
 		err = errors.New("it has no free port (1023 are the most)")
 	}
 	if err != nil {
-		err = fmt.Errorf("attach veth %s to bridge %s: %w", hostVeth, b.name, err)
-	} else if err = boundMulticast(link.Index); err != nil {
-		err = fmt.Errorf("limit the multicast groups of %s: %w", hostVeth, err)
+		err = fmt.Errorf("attach the veth to bridge %s: %w", b.name, err)
+	} else if err = boundMulticast(index); err != nil {
+		err = fmt.Errorf("limit the multicast groups of the bridge's port: %w", err)
 	}
 	if err != nil {
-		return 0, then(err, netlink.LinkDel(link))
+		return then(err, netlink.LinkDel(link))
 	}
-	return link.Index, nil
+	return nil
 }
 
 // boundMulticast keeps what a program says of multicast groups to its own port: at the

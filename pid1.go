@@ -218,7 +218,7 @@ func readReport(r io.Reader) (pid1Report, error) {
 	if err != nil {
 		return report, err
 	}
-	return report, fmt.Errorf("start the container's init: %s%s", b[:n], text)
+	return report, fmt.Errorf("start container: %s", bytes.TrimSpace(append(b[:n:n], text...)))
 }
 
 // peerOf returns the process, in contain's PID namespace, that has sent what is next

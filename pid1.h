@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /* Descriptors. PID1_REPORT is a socket: contain answers UNLIMITED and READY with one byte.
- * PID1_ROOTFS, PID1_SETUP and from PID1_FILES on two are not pid1's but init.go's. From
+ * PID1_SETUP, PID1_ROOTFS and from PID1_FILES on two are not pid1's but init.go's. From
  * PID1_JOIN on lie those that lead into the cgroups of the program. */
-enum { PID1_REPORT = 3, PID1_IMAGE, PID1_TASK, PID1_ROOTFS, PID1_SETUP, PID1_FILES, PID1_JOIN = PID1_FILES + 2 };
+enum { PID1_REPORT = 3, PID1_IMAGE, PID1_TASK, PID1_SETUP, PID1_ROOTFS, PID1_FILES, PID1_JOIN = PID1_FILES + 2 };
 
 /* At the start of the file behind PID1_TASK. Then follow the filter, the CPU
  * mask, and strings, each with its zero: paths to try, arguments, environment. */

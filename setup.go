@@ -35,9 +35,10 @@ const (
 //
 // The network namespace is ready for the interface as soon as the sysctls are set: that
 // is made while the init goes on, 0.6 ms less for the program to wait for. On v1 some ten
-// cgroups are shown, which libcontainer would take 0.1 ms each for (measured).
-func takeOver(config *configs.Config, n network) (s setup) {
-	for _, name := range slices.Sorted(maps.Keys(config.Sysctl)) {
+// cgroups are shown, which libcontainer would take 0.1 ms each for (measured), if
+// cgroup2Root is there on the host.
+func takeOver(config *configs.Config, n network, there bool) (s setup) {
+	for _, name := range slices.SortedFunc(maps.Keys(config.Sysctl), compareSysctls) {
 		s = append(s, [3]string{setSysctl, name, config.Sysctl[name]})
 	}
 	config.Sysctl = nil
@@ -45,7 +46,8 @@ func takeOver(config *configs.Config, n network) (s setup) {
 		s = append(s, [3]string{tellOfNetns})
 	}
 	top := slices.IndexFunc(config.Mounts, func(m *configs.Mount) bool { return m.Destination == cgroup2Root && m.Device == "tmpfs" })
-	if _, err := os.Stat(cgroup2Root); top < 0 || err != nil {
+	// Root of a user namespace may not reach them: contain opens them for libcontainer.
+	if top < 0 || !there || config.Namespaces.Contains(configs.NEWUSER) {
 		return s
 	}
 	var others []*configs.Mount
@@ -59,6 +61,16 @@ func takeOver(config *configs.Config, n network) (s setup) {
 	bind := configs.Mount{Source: cgroup2Root, Destination: cgroup2Root, Device: "bind", Flags: unix.MS_BIND | unix.MS_REC | config.Mounts[top].Flags}
 	config.Mounts = append(others, &bind)
 	return append(s, [3]string{showCgroups})
+}
+
+// compareSysctls puts forwarding first, for a change of it changes others
+// (inet_forward_change in net/ipv4/devinet.c), and the rest into some order.
+func compareSysctls(a, b string) int {
+	forwards := func(name string) bool { return name == "net.ipv4.ip_forward" || strings.HasSuffix(name, ".forwarding") }
+	if forwards(a) != forwards(b) {
+		return map[bool]int{true: -1, false: 1}[forwards(a)]
+	}
+	return strings.Compare(a, b)
 }
 
 // encode is the contents of the file that the init reads.
@@ -114,8 +126,11 @@ func (s setup) do() error {
 		default:
 			err = errors.New("unknown step")
 		}
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", step[0], quoted(step[1]), err)
+		switch {
+		case err != nil && step[1] == "":
+			return fmt.Errorf("%s: %w", step[0], reason(err))
+		case err != nil:
+			return fmt.Errorf("%s %s: %w", step[0], quoted(step[1]), reason(err))
 		}
 	}
 	if proc >= 0 {
@@ -135,7 +150,11 @@ func newProc() (int, error) {
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return -1, fmt.Errorf("fsconfig: %w", err)
 	}
-	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)
+	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("mount a procfs: %w", err)
+	}
+	return mount, nil
 }
 
 // writeSysctl sets a kernel parameter, by its name with dots.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,13 +25,21 @@ func TestSetupIsReadAsWritten(t *testing.T) {
 	}
 }
 
+func TestSysctlsAreSetInOrder(t *testing.T) {
+	names := []string{"net.ipv4.conf.all.accept_redirects", "kernel.shmmax", "net.ipv6.conf.all.forwarding", "net.ipv4.ip_forward"}
+	slices.SortFunc(names, compareSysctls)
+	if want := []string{"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "kernel.shmmax", "net.ipv4.conf.all.accept_redirects"}; !slices.Equal(names, want) {
+		t.Errorf("%s, want %s", names, want)
+	}
+}
+
 // What the init does is not left to libcontainer too, and the rest is.
 func TestTakeOver(t *testing.T) {
 	opts := defaults(func(o *options) { o.address = prefixes("192.168.2.17/24") })
 	h := host{ipv6: true, cgroup: cgroupHost{v1: []hierarchy{{name: "cpu,cpuacct", controllers: []string{"cpu", "cpuacct"}}, {name: "memory", controllers: []string{"memory"}}}}}
 	config := newConfig("0a1b2c3d", opts, h)
 	whole := len(config.Mounts)
-	s := takeOver(config, opts.network)
+	s := takeOver(config, opts.network, true)
 	var kinds []string
 	for _, step := range s {
 		kinds = append(kinds, step[0])
@@ -45,9 +54,15 @@ func TestTakeOver(t *testing.T) {
 	if last := config.Mounts[len(config.Mounts)-1]; last.Source != cgroup2Root || last.Destination != cgroup2Root {
 		t.Errorf("the last is %+v", last)
 	}
+	for what, leave := range map[string]struct{ userns, there bool }{"-userns": {true, true}, "no /sys/fs/cgroup": {false, false}} {
+		config := newConfig("0a1b2c3d", defaults(func(o *options) { o.ids.wanted = leave.userns }), h)
+		if takeOver(config, network{}, leave.there); len(config.Mounts) != whole {
+			t.Errorf("%s: libcontainer keeps %d mounts of %d", what, len(config.Mounts), whole)
+		}
+	}
 	v2 := newConfig("0a1b2c3d", defaults(nil), host{cgroup: cgroupHost{v2: true}})
 	before := append([]*configs.Mount{}, v2.Mounts...)
-	if s := takeOver(v2, network{}); len(s) != 0 || !reflect.DeepEqual(v2.Mounts, before) {
+	if s := takeOver(v2, network{}, true); len(s) != 0 || !reflect.DeepEqual(v2.Mounts, before) {
 		t.Errorf("on v2: %q, %d mounts", s, len(v2.Mounts))
 	}
 }

@@ -1,5 +1,5 @@
 // What was made of the program's process is compared with what was asked for, from
-// outside, while it waits to be executed. libcontainer skips a mask that it does not
+// outside, while it waits to be executed, and its mounts while the init becomes pid1. libcontainer skips a mask that it does not
 // find: who can rename directories in DIR gets /proc without one, or none at all.
 
 package main
@@ -34,7 +34,7 @@ func (c *container) lookAtMounts(init int) <-chan error {
 // into the process (CAP_SYS_PTRACE).
 func (c *container) verify(pid, init int, mounts <-chan error) error {
 	sees := func(proc string) error { return c.verifySame(proc, fmt.Sprintf("/proc/%d/", init)) }
-	for _, look := range []func(proc string) error{c.verifyCredentials, c.verifyNamespaces, c.verifyCgroup, sees, func(string) error { return <-mounts }} {
+	for _, look := range []func(proc string) error{c.verifyCredentials, c.verifyNamespaces, c.verifyCgroup, sees, seen(mounts)} {
 		err := look(fmt.Sprintf("/proc/%d/", pid))
 		if isGone(err) {
 			c.kill() // it should be dead
@@ -44,6 +44,17 @@ func (c *container) verify(pid, init int, mounts <-chan error) error {
 		}
 	}
 	return nil
+}
+
+// seen waits for what lookAtMounts has found.
+func seen(mounts <-chan error) func(string) error {
+	return func(string) error {
+		err, compared := <-mounts
+		if !compared {
+			err = errors.New("its mounts were not compared") // a panic
+		}
+		return err
+	}
 }
 
 // errGone says that the process has been killed, which wait tells more of.

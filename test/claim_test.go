@@ -292,6 +292,25 @@ func TestEntriesOfNeighbours(t *testing.T) {
 	}
 }
 
+// A bridge takes the lowest hardware address of its ports for its own. That of a new
+// port may be lower, and when its own changes the kernel forgets what neighbours said.
+func TestNeighbourOnABridgeThatChangesItsAddress(t *testing.T) {
+	leavesNothing(t)
+	bridge(t, "br-plain", "172.29.0.1/24")
+	neighbour(t, "br-plain", "0e:00:00:00:00:05", "172.29.0.50/24")
+	port, err := netlink.LinkByName("nb-000005")
+	must(t, err)
+	must(t, netlink.LinkSetHardwareAddr(port, net.HardwareAddr{0xfe, 0xff, 0, 0, 0, 5}))
+	args := []string{"-chroot", rootfs(t), "-bridge", "br-plain", "-network-address"}
+	contain(t, append(args, "172.29.0.50/24", "--", "probe", "exit", "7")...).wantError(t, 125, "is in use by a neighbour")
+	link, err := netlink.LinkByName("br-plain")
+	must(t, err)
+	if got := link.Attrs().HardwareAddr.String(); got != "fe:ff:00:00:00:05" {
+		t.Errorf("the bridge's address is %s: this shows nothing", got)
+	}
+	contain(t, append(args, "172.29.0.51/24", "--", "probe", "exit", "7")...).want(t, 7, "")
+}
+
 // The address of a contain that was killed is free at once, and the next one removes
 // the file that it has left.
 func TestAddressOfAKilledContainIsFree(t *testing.T) {

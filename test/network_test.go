@@ -570,6 +570,11 @@ func TestRedirectsAreRefused(t *testing.T) {
 	const dir = "/proc/sys/net/ipv4/conf/"
 	contain(t, "-chroot", rootfs(t), "-network-address", "172.17.0.99/24", "--", "probe", "cat", dir+"all/accept_redirects",
 		dir+"eth0/accept_redirects", dir+"all/accept_source_route").want(t, 0, "0\n0\n0\n")
+	// The kernel changes these where it begins or ceases to forward.
+	for _, forward := range []string{"0", "1", "0"} {
+		contain(t, "-chroot", rootfs(t), "-network-address", "172.17.0.99/24", "-sysctl", "net.ipv4.ip_forward="+forward, "--", "probe", "cat",
+			dir+"all/accept_redirects", "/proc/sys/net/ipv4/ip_forward").want(t, 0, "0\n"+forward+"\n")
+	}
 }
 
 // fillBridge makes a bridge in the network namespace of the thread, and gives it all

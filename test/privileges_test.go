@@ -87,7 +87,7 @@ func TestSurroundings(t *testing.T) {
 	run("-workdir", "/nosuch", "--", "probe", "exit", "0").wantError(t, 125, `-workdir "/nosuch": no such file or directory`)
 	run("-workdir", "/etc/passwd", "--", "probe", "exit", "0").wantError(t, 125, `-workdir "/etc/passwd": not a directory`)
 	run("-workdir", "/etc/private", "-user", "1000", "--", "probe", "exit", "0").wantError(t, 125, `-workdir "/etc/private": permission denied`)
-	for _, fd := range []string{"3", "4", "5", "6", "9", "10"} { // the way of CVE-2024-21626
+	for _, fd := range []string{"3", "4", "5", "6", "7", "8", "9", "10", "11"} { // the way of CVE-2024-21626
 		run("-workdir", "/proc/self/fd/"+fd, "--", "probe", "exit", "0").wantError(t, 125, `-workdir "/proc/self/fd/`)
 	}
 }
