@@ -27,10 +27,52 @@ text { fill: #e6edf3 }
 </style>
 `
 
-// plot shows the spaced times of J and J0: from the least to p90, and a dot at p50, on
-// a logarithmic scale.
+// canvas is what is drawn so far, down to y, on a logarithmic scale of milliseconds.
+type canvas struct {
+	bytes.Buffer
+	y         int
+	low, high float64 // powers of ten
+}
+
+const plotLeft, plotWidth, plotRight, rowHeight = 230, 400, 60, 22
+
+func (c *canvas) x(ms float64) float64 {
+	return plotLeft + plotWidth*(math.Log10(ms)-c.low)/(c.high-c.low)
+}
+
+// section begins a part with so many rows, and returns where the first is.
+func (c *canvas) section(title string, rows int) (top int) {
+	c.y += 24
+	fmt.Fprintf(c, "<text class=\"title\" x=\"8\" y=\"%d\">%s</text>\n", c.y, html.EscapeString(title))
+	top = c.y + 8
+	bottom := top + rowHeight*rows
+	for _, tick := range []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000} {
+		if at := c.x(tick); math.Log10(tick) >= c.low && math.Log10(tick) <= c.high {
+			fmt.Fprintf(c, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", at, at, top, bottom)
+			fmt.Fprintf(c, "<text class=\"small\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%g</text>\n", at, bottom+14, tick)
+		}
+	}
+	c.y = bottom + 22
+	return top
+}
+
+// row draws a median, and from where to where the others lie.
+func (c *canvas) row(middle int, ours bool, low, p50, high float64) {
+	class := ""
+	if ours {
+		class = " ours"
+	}
+	fmt.Fprintf(c, "<line class=\"bar%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", class, c.x(low), c.x(high), middle, middle)
+	fmt.Fprintf(c, "<circle class=\"dot%s\" cx=\"%.1f\" cy=\"%d\" r=\"4.5\"/>", class, c.x(p50), middle)
+	fmt.Fprintf(c, "<text class=\"small\" x=\"%.1f\" y=\"%d\">%.1f</text>\n", c.x(high)+8, middle+4, p50)
+}
+
+func (c *canvas) label(text string, middle int) {
+	fmt.Fprintf(c, "<text text-anchor=\"end\" x=\"%d\" y=\"%d\">%s</text>", plotLeft-8, middle+4, html.EscapeString(text))
+}
+
+// plot shows the spaced times of J and J0, and how J0's grow.
 func (f *report) plot() []byte {
-	const left, width, right, rowHeight = 100, 480, 60, 22
 	lines := map[string][]line{}
 	low, high := math.Inf(1), 0.0
 	for _, l := range f.Times {
@@ -39,43 +81,35 @@ func (f *report) plot() []byte {
 			low, high = min(low, l.Min), max(high, l.P90)
 		}
 	}
-	low, high = math.Log10(low*0.9), math.Log10(high*1.1)
-	x := func(ms float64) float64 { return left + width*(math.Log10(ms)-low)/(high-low) }
-
-	var body bytes.Buffer
-	y := 0
+	for _, g := range f.Growth {
+		low, high = min(low, g.Limit), max(high, g.Contain)
+	}
+	c := &canvas{low: math.Log10(low * 0.9), high: math.Log10(high * 1.1)}
 	for _, job := range []struct{ name, title string }{{"J", "with a veth on a bridge (J)"}, {"J0", "with loopback only (J0)"}} {
 		if len(lines[job.name]) == 0 {
 			continue
 		}
-		y += 24
-		fmt.Fprintf(&body, "<text class=\"title\" x=\"8\" y=\"%d\">/bin/true, %s: ms, least to p90, dot: median</text>\n", y, job.title)
-		top := y + 8
-		bottom := top + rowHeight*len(lines[job.name])
-		for _, tick := range []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000} {
-			if at := x(tick); math.Log10(tick) >= low && math.Log10(tick) <= high {
-				fmt.Fprintf(&body, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", at, at, top, bottom)
-				fmt.Fprintf(&body, "<text class=\"small\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%g</text>\n", at, bottom+14, tick)
-			}
-		}
+		top := c.section("/bin/true, "+job.title+": ms, least to p90, dot: median", len(lines[job.name]))
 		for i, l := range lines[job.name] {
-			ours, middle := "", top+i*rowHeight+rowHeight/2
-			if l.Tool == "contain" {
-				ours = " ours"
-			}
-			fmt.Fprintf(&body, "<text text-anchor=\"end\" x=\"%d\" y=\"%d\">%s</text>", left-8, middle+4, html.EscapeString(l.Tool))
-			fmt.Fprintf(&body, "<line class=\"bar%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", ours, x(l.Min), x(l.P90), middle, middle)
-			fmt.Fprintf(&body, "<circle class=\"dot%s\" cx=\"%.1f\" cy=\"%d\" r=\"4.5\"/>", ours, x(l.P50), middle)
-			fmt.Fprintf(&body, "<text class=\"small\" x=\"%.1f\" y=\"%d\">%.1f</text>\n", x(l.P90)+8, middle+4, l.P50)
+			middle := top + i*rowHeight + rowHeight/2
+			c.label(l.Tool, middle)
+			c.row(middle, l.Tool == "contain", l.Min, l.P50, l.P90)
 		}
-		y = bottom + 22
 	}
-	fmt.Fprintf(&body, "<text class=\"small\" x=\"8\" y=\"%d\">Linux %s, %s, %v apart; make bench</text>\n", y+8, html.EscapeString(f.Kernel), html.EscapeString(f.Processor), space)
-	y += 18
+	if len(f.Growth) > 0 {
+		top := c.section("J0 with more and more there: medians of limit and of contain, ms", len(f.Growth))
+		for i, g := range f.Growth {
+			middle := top + i*rowHeight + rowHeight/2
+			c.label(g.Condition, middle)
+			c.row(middle, false, g.Limit, g.Limit, g.Limit)
+			c.row(middle, true, g.Contain, g.Contain, g.Contain)
+		}
+	}
+	fmt.Fprintf(c, "<text class=\"small\" x=\"8\" y=\"%d\">Linux %s, %s, %v apart; make bench</text>\n", c.y+8, html.EscapeString(f.Kernel), html.EscapeString(f.Processor), space)
 
 	var all bytes.Buffer
-	fmt.Fprintf(&all, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %[1]d %[2]d\">\n%s", left+width+right, y, plotStyle)
-	all.Write(body.Bytes())
+	fmt.Fprintf(&all, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %[1]d %[2]d\">\n%s", plotLeft+plotWidth+plotRight, c.y+18, plotStyle)
+	all.Write(c.Bytes())
 	all.WriteString("</svg>\n")
 	return all.Bytes()
 }
