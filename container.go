@@ -141,8 +141,7 @@ func createContainer(opts options, h host) (*container, error) {
 		return nil, then(err, c.destroy())
 	}
 	c.wanted = wantedMounts(c.config)
-	_, missing := os.Stat(cgroup2Root)
-	c.setup = takeOver(c.config, c.network, missing == nil)
+	c.setup = takeOver(c.config, c.network, cgroup2Root)
 	// It was checked as "/". Now it is where init.go mounts it, and the directory
 	// that libcontainer starts its init in.
 	c.config.Rootfs = filepath.Join(stateDir, c.id)

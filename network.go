@@ -386,7 +386,7 @@ func createVlan(n network, b bridge, ns netns.NsHandle) error {
 
 // createVeth makes the pair: the host end in contain's namespace, the other directly in
 // ns, so that its name and address are never seen outside. It returns the index of the
-// host end.
+// host end. Its undo is unplug, or attachTo's if that fails.
 func createVeth(id string, n network, b bridge, ns netns.NsHandle) (int, error) {
 	hostVeth := hostVethOf(id)
 	attrs := netlink.NewLinkAttrs()

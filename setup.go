@@ -35,9 +35,9 @@ const (
 //
 // The network namespace is ready for the interface as soon as the sysctls are set: that
 // is made while the init goes on, 0.6 ms less for the program to wait for. On v1 some ten
-// cgroups are shown, which libcontainer would take 0.1 ms each for (measured), if
-// cgroup2Root is there on the host.
-func takeOver(config *configs.Config, n network, there bool) (s setup) {
+// cgroups are shown, which libcontainer would take 0.1 ms each for (measured), if this host
+// has the directory place for them, which is cgroup2Root.
+func takeOver(config *configs.Config, n network, place string) (s setup) {
 	for _, name := range slices.SortedFunc(maps.Keys(config.Sysctl), compareSysctls) {
 		s = append(s, [3]string{setSysctl, name, config.Sysctl[name]})
 	}
@@ -47,7 +47,7 @@ func takeOver(config *configs.Config, n network, there bool) (s setup) {
 	}
 	top := slices.IndexFunc(config.Mounts, func(m *configs.Mount) bool { return m.Destination == cgroup2Root && m.Device == "tmpfs" })
 	// Root of a user namespace may not reach them: contain opens them for libcontainer.
-	if top < 0 || !there || config.Namespaces.Contains(configs.NEWUSER) {
+	if top < 0 || config.Namespaces.Contains(configs.NEWUSER) || !exists(place, "") {
 		return s
 	}
 	var others []*configs.Mount

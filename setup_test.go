@@ -39,7 +39,7 @@ func TestTakeOver(t *testing.T) {
 	h := host{ipv6: true, cgroup: cgroupHost{v1: []hierarchy{{name: "cpu,cpuacct", controllers: []string{"cpu", "cpuacct"}}, {name: "memory", controllers: []string{"memory"}}}}}
 	config := newConfig("0a1b2c3d", opts, h)
 	whole := len(config.Mounts)
-	s := takeOver(config, opts.network, true)
+	s := takeOver(config, opts.network, t.TempDir())
 	var kinds []string
 	for _, step := range s {
 		kinds = append(kinds, step[0])
@@ -54,15 +54,18 @@ func TestTakeOver(t *testing.T) {
 	if last := config.Mounts[len(config.Mounts)-1]; last.Source != cgroup2Root || last.Destination != cgroup2Root {
 		t.Errorf("the last is %+v", last)
 	}
-	for what, leave := range map[string]struct{ userns, there bool }{"-userns": {true, true}, "no /sys/fs/cgroup": {false, false}} {
+	for what, leave := range map[string]struct {
+		userns bool
+		place  string
+	}{"-userns": {true, t.TempDir()}, "no /sys/fs/cgroup": {false, "/nope"}} {
 		config := newConfig("0a1b2c3d", defaults(func(o *options) { o.ids.wanted = leave.userns }), h)
-		if takeOver(config, network{}, leave.there); len(config.Mounts) != whole {
+		if takeOver(config, network{}, leave.place); len(config.Mounts) != whole {
 			t.Errorf("%s: libcontainer keeps %d mounts of %d", what, len(config.Mounts), whole)
 		}
 	}
 	v2 := newConfig("0a1b2c3d", defaults(nil), host{cgroup: cgroupHost{v2: true}})
 	before := append([]*configs.Mount{}, v2.Mounts...)
-	if s := takeOver(v2, network{}, true); len(s) != 0 || !reflect.DeepEqual(v2.Mounts, before) {
+	if s := takeOver(v2, network{}, t.TempDir()); len(s) != 0 || !reflect.DeepEqual(v2.Mounts, before) {
 		t.Errorf("on v2: %q, %d mounts", s, len(v2.Mounts))
 	}
 }

@@ -1,6 +1,7 @@
 // What was made of the program's process is compared with what was asked for, from
-// outside, while it waits to be executed, and its mounts while the init becomes pid1. libcontainer skips a mask that it does not
-// find: who can rename directories in DIR gets /proc without one, or none at all.
+// outside, while it waits to be executed, and its mounts while the init becomes pid1.
+// libcontainer skips a mask that it does not find: who can rename directories in DIR gets
+// /proc without one, or none at all.
 
 package main
 

@@ -160,4 +160,21 @@ func TestVerifyNamespacesAndRoot(t *testing.T) {
 	if got := text(c.verifySame(proc, proc)); got != "its root is not DIR" {
 		t.Errorf("another root: %s", got)
 	}
+	c, proc = waiting(t, defaults(nil))
+	_, init := waiting(t, defaults(nil))
+	os.Remove(init + "ns/mnt")
+	if err := os.Symlink("mnt:[8]", init+"ns/mnt"); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(c.verifySame(proc, init)); got != "its mount namespace is not the init's" {
+		t.Errorf("another mount namespace: %s", got)
+	}
+	if err := c.verifySame(proc, proc); err != nil {
+		t.Error(err)
+	}
+	mounts := make(chan error)
+	close(mounts)
+	if seen(mounts)(proc) == nil {
+		t.Error("mounts that were not compared are taken for right")
+	}
 }

@@ -97,13 +97,14 @@ func (b *bench) sink() (end func() error, err error) {
 		return nil, err
 	}
 	b.w.residents++
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		return nil, errors.Join(fmt.Errorf("the sink does not start: %w", err), cmd.Wait())
-	}
-	return func() error {
+	end = func() error {
 		b.w.residents--
 		err := cmd.Process.Kill()
 		cmd.Wait()
 		return err
-	}, nil
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		return nil, errors.Join(fmt.Errorf("the sink does not start: %w", err), end())
+	}
+	return end, nil
 }
