@@ -26,7 +26,8 @@ PREFIX  ?= /usr/local
 
 # What the integration tests drive, and how they are run.
 BINARIES = CONTAIN="$(CURDIR)/contain" PROBE="$(CURDIR)/$(BUILD)/probe" AUDIT="$(CURDIR)/$(BUILD)/audit" \
-	ESCAPE="$(CURDIR)/$(BUILD)/escape" CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered"
+	ESCAPE="$(CURDIR)/$(BUILD)/escape" CONTAIN_ALTERED="$(CURDIR)/$(BUILD)/contain-altered" \
+	CONTAIN_RESTING="$(CURDIR)/$(BUILD)/contain-resting"
 GOTEST   = go test -count=1 $(if $(SUDO),-exec '$(SUDO)')
 
 # For test-vm: the guest's kernel, whether systemd is its init, and whether that
@@ -51,6 +52,7 @@ probe: deps
 	$(CC) -O2 -Wall -Wextra -static -s -o $(BUILD)/escape test/escape/escape.c
 	test/probe/audit-build $(CC) $(BUILD)/audit
 	$(patsubst main.version=%,main.minMemoryPages=1,$(patsubst main.commit=%,main.panicOn=SIGUSR2,$(GOBUILD))) -o $(BUILD)/contain-altered .
+	$(patsubst main.commit=%,main.restsAfter=1ms,$(GOBUILD)) -o $(BUILD)/contain-resting .
 
 demo: build
 	@test/deps busybox unshare ip
@@ -61,10 +63,13 @@ test: unit integration
 unit: deps
 	go test -count=1 . ./test/bench
 
-# Every promise on the real binary, as root, in namespaces of the tests' own.
+# Every promise on the real binary, as root, in namespaces of the tests' own; and those
+# about what happens while a program runs on one that goes to rest after a millisecond.
+RESTING = Signal|Stop|Continu|Job|Timeout|OutOfMemory|Report|Killed|Status|Caller|Unfinished|LastWords|Faults|Chaos|ExitCode|Address|Userns|Abort|Nothing
 integration: build probe
 	@test/deps taskset setpriv mke2fs busybox strace
 	$(BINARIES) $(GOTEST) -timeout 20m ./test
+	$(BINARIES) CONTAIN="$(CURDIR)/$(BUILD)/contain-resting" $(GOTEST) -timeout 20m -run '$(RESTING)' ./test
 
 # What a start costs, counted: test/counts.tsv, which TestCounts compares with.
 counts: build probe

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unicode/utf8"
 	"unsafe"
@@ -33,21 +32,21 @@ import (
 // container is one run: a state entry, a cgroup and, once started, a process:
 // libcontainer's init, which becomes pid1. All bear the same id.
 type container struct {
-	id      string
-	config  *configs.Config // libcontainer's
-	rootfs  *rootfs
-	lib     *libcontainer.Container
-	entry   *os.File      // the state entry, locked: see sweep.go
-	swept   chan struct{} // closed when the sweep is done, which destroy waits for
-	cgroup  cgroups.Manager
-	task    task
-	limits  limits
-	setup   setup                 // what the init does before libcontainer
-	wanted  []wantedMount         // that the program must see
-	process *libcontainer.Process // nil until started
-	report  *os.File              // contain's end of reportFD
-	early   *pid1Report           // read before its time, for wait
-	pidfd   atomic.Int32          // of the init, once started; else -1
+	id     string
+	config *configs.Config // libcontainer's
+	rootfs *rootfs
+	lib    *libcontainer.Container
+	entry  *os.File      // the state entry, locked: see sweep.go
+	swept  chan struct{} // closed when the sweep is done, which destroy waits for
+	cgroup cgroups.Manager
+	task   task
+	limits limits
+	setup  setup         // what the init does before libcontainer
+	wanted []wantedMount // that the program must see
+	init   int           // the pid of libcontainer's, then of pid1; 0 until started
+	report *os.File      // contain's end of reportFD
+	early  *pid1Report   // read before its time, for wait
+	pidfd  atomic.Int32  // of the init, once started; else -1
 
 	sigs      *signals
 	terminal  *terminal      // of the program; nil: none
@@ -72,6 +71,9 @@ type container struct {
 	own       ownStatus // contain's
 	disks     []ioLimit // resolved
 	pending   uint64    // signals that may be queued for pid1
+	addresses *claim    // what was reserved for it; or nil
+	users     *claim
+	rec       *record
 	hostEnd   int       // index of the veth; 0: none
 	cutOff    bool      // a limit has ended the program
 	told      bool      // it was told to execute the program
@@ -83,6 +85,8 @@ type container struct {
 	found     map[string]string // limits, if read already
 	startedAt time.Time         // the program; and it ended
 	endedAt   time.Time
+	wokenAt   time.Time // by its end, out of a rest; else zero
+	sleepless bool      // contain must not rest any more
 }
 
 // begun is a time to count from by the clock that nobody sets.
@@ -280,10 +284,10 @@ func (c *container) start(root *rootfs) error {
 		}
 		return fmt.Errorf("start container: %w", err)
 	}
-	c.process = p
 	pid, err := p.Pid()
 	var fd int
 	if err == nil {
+		c.init = pid
 		fd, err = unix.PidfdOpen(pid, 0)
 	}
 	if err != nil {
@@ -483,7 +487,7 @@ func (c *container) keeper() int {
 	if s == nil {
 		return 0
 	}
-	return s.keeper.Process.Pid
+	return s.keeper.Pid
 }
 
 // exec has the init execute pid1, and that the program. It returns when signals
@@ -496,10 +500,7 @@ func (c *container) exec(sigs *signals) error {
 			return err
 		}
 	}
-	init, err := c.process.Pid()
-	if err != nil {
-		return err
-	}
+	init := c.init
 	mounts := c.lookAtMounts(init)
 	if err := c.lib.Exec(); err != nil {
 		return fmt.Errorf("execute program: %w", err)
@@ -605,14 +606,16 @@ func (c *container) wait() (status, error) {
 	}
 	if reported { // else it runs on: as PID 1, or is being killed with that
 		c.noteEnd()
+	} else {
+		c.restUntil(int(c.pidfd.Load()))
 	}
-	state, err := c.process.Wait()
+	state, err := c.waitInit()
 	c.ended.Store(true)
 	if !reported {
 		c.noteEnd()
 	}
 	c.terminal.drain(c.wasAsked, c.unread)
-	if state == nil {
+	if err != nil {
 		return failed, fmt.Errorf("wait for the program: %w", err)
 	}
 	own, oom := c.oomError()
@@ -621,7 +624,7 @@ func (c *container) wait() (status, error) {
 		return status{signal: unix.SIGKILL, cause: causeOOM}, oom
 	}
 	if !reported { // killed from outside, with its init
-		ending = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
+		ending = state
 		if ending.Exited() && !(c.task.direct && c.told) {
 			return failed, errors.New("the container's init has ended, and has not said how the program did")
 		}
@@ -635,9 +638,20 @@ func (c *container) wait() (status, error) {
 	return st, oom
 }
 
+// waitInit waits for the init to end.
+func (c *container) waitInit() (ws unix.WaitStatus, err error) {
+	for {
+		if _, err = unix.Wait4(c.init, &ws, 0, nil); err != unix.EINTR {
+			return ws, err
+		}
+	}
+}
+
 // noteEnd notes when the program has ended, and whether a time limit has ended it.
 func (c *container) noteEnd() {
-	c.endedAt = time.Now()
+	if c.endedAt = c.wokenAt; c.endedAt.IsZero() {
+		c.endedAt = time.Now()
+	}
 	c.unleash() // what it has left is to end soon
 	if e := c.expiry(); e != nil {
 		c.overtime = &overtime{cause: e.cause, text: e.text(c.limits.grace), killed: e.killed.Load()}
@@ -648,6 +662,9 @@ func (c *container) noteEnd() {
 // unless pid1 was killed or has become the program.
 func (c *container) follow() (ending unix.WaitStatus, reported bool, err error) {
 	for {
+		if c.early == nil {
+			c.restUntil(int(c.report.Fd()))
+		}
 		report, err := c.nextReport()
 		if errors.Is(err, io.EOF) {
 			return 0, false, nil
@@ -739,26 +756,29 @@ func (c *container) watchOOM() error {
 		return fmt.Errorf("watch the memory limit: %w", err)
 	}
 	c.oom = oom
-	go c.guard(func() {
-		for {
-			fds := []unix.PollFd{{Fd: int32(oom.Fd()), Events: unix.POLLIN}}
-			if n, err := unix.Poll(fds, -1); err == unix.EINTR {
-				continue
-			} else if n != 1 {
+	go c.guard(c.heedOOM)
+	return nil
+}
+
+// heedOOM does so.
+func (c *container) heedOOM() {
+	for {
+		fds := []unix.PollFd{{Fd: int32(c.oom.Fd()), Events: unix.POLLIN}}
+		if n, err := unix.Poll(fds, -1); err == unix.EINTR {
+			continue
+		} else if n != 1 {
+			return
+		}
+		for range oomTries {
+			if readOOM(c.cgroup).own {
+				c.kill()
 				return
 			}
-			for range oomTries {
-				if readOOM(c.cgroup).own {
-					c.kill()
-					return
-				}
-				time.Sleep(oomIsCounted)
-			}
-			var count [8]byte
-			oom.Read(count[:]) // it was not for this limit
+			time.Sleep(oomIsCounted)
 		}
-	})
-	return nil
+		var count [8]byte
+		c.oom.Read(count[:]) // it was not for this limit
+	}
 }
 
 // oomError says that the kernel has killed for want of memory, and whether for
@@ -792,17 +812,17 @@ func (c *container) destroy() error {
 	for _, l := range c.lent {
 		l.giveBack()
 	}
-	if c.process != nil && !c.ended.Load() {
+	if c.init != 0 && !c.ended.Load() {
 		c.unleash()
-		_ = c.process.Signal(unix.SIGKILL)
-		_, _ = c.process.Wait()
+		_ = unix.Kill(c.init, unix.SIGKILL)
+		_, _ = c.waitInit()
 	}
 	unplugged := make(chan struct{})
 	go func() { // it may take as long as the rest
 		defer close(unplugged)
 		c.unplug()
 	}()
-	err := c.lib.Destroy()
+	err := c.remove()
 	<-unplugged
 	<-c.swept
 	c.entry.Close()
@@ -810,4 +830,17 @@ func (c *container) destroy() error {
 		return fmt.Errorf("clean up container %s: %w", c.id, err)
 	}
 	return nil
+}
+
+// remove removes the cgroup and the state entry. What has rested is not libcontainer's
+// any more, which does the same.
+func (c *container) remove() error {
+	if c.lib != nil {
+		return c.lib.Destroy()
+	}
+	err := c.cgroup.Destroy()
+	if err == nil {
+		err = os.RemoveAll(c.entry.Name())
+	}
+	return err
 }

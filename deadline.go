@@ -27,8 +27,9 @@ type overtime struct {
 	ending      status // of the program
 }
 
-// programEnded stands for an expiry where the program has ended in time.
-var programEnded = new(expiry)
+// programEnded stands for an expiry where the program has ended in time; goesToRest where
+// contain does so, and its next life is to look.
+var programEnded, goesToRest = new(expiry), new(expiry)
 
 // text is what is told about the limit.
 func (e *expiry) text(grace time.Duration) string {
@@ -48,7 +49,7 @@ func (c *container) keepTime() {
 	const least = 2 * time.Millisecond
 	var wall, look <-chan time.Time
 	if limit := c.limits.wall; limit != 0 {
-		wall = time.After(limit)
+		wall = time.After(limit - time.Since(c.startedAt))
 	}
 	if c.limits.cpuTime != 0 {
 		look = time.After(0)
@@ -87,8 +88,11 @@ func (c *container) wallTimeLeft() (time.Duration, bool) {
 // expire ends the program for e, unless it has ended already.
 func (c *container) expire(e *expiry) {
 	e.kill = time.Now().Add(c.limits.grace)
-	if !c.expired.CompareAndSwap(nil, e) {
-		return
+	for !c.expired.CompareAndSwap(nil, e) {
+		if c.expired.Load() != goesToRest {
+			return
+		}
+		time.Sleep(restFails)
 	}
 	c.asked.Store(math.MaxInt64)
 	if c.limits.grace > 0 {

@@ -85,7 +85,7 @@ func TestExpireGrace(t *testing.T) {
 
 func TestKeepTimeWall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := pidless(&container{limits: limits{wall: 90 * time.Minute}})
+		c := pidless(&container{limits: limits{wall: 90 * time.Minute}, startedAt: time.Now()})
 		go c.keepTime()
 		time.Sleep(90*time.Minute - 1)
 		synctest.Wait()

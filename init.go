@@ -5,7 +5,7 @@
 package main
 
 /*
-#cgo LDFLAGS: -Wl,--wrap=pthread_create
+#cgo LDFLAGS: -Wl,--wrap=pthread_create -Wl,--wrap=sigaction
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,6 +16,7 @@ package main
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "pid1.h"
+#include "rest.h"
 #include "threads.h"
 
 // The signals that were ignored when the process began, as a mask. The Go
@@ -62,6 +63,15 @@ static void need_limits(void) {
 	need(RLIMIT_FSIZE, 65536, "the limit of file sizes in bytes (ulimit -f)");
 }
 
+static void see_signals(void) {
+	for (int sig = 1; sig <= 64; sig++) {
+		unsigned long old[4]; // the kernel's struct; libc would hide 32 and 33
+		if (syscall(SYS_rt_sigaction, sig, NULL, old, 8) == 0 && old[0] == (unsigned long)SIG_IGN)
+			ignored_at_start |= 1ULL << (sig - 1);
+	}
+	sigprocmask(SIG_SETMASK, NULL, &blocked_at_start);
+}
+
 // Runs before nsexec, libcontainer's own constructor: that one takes over the
 // process whenever _LIBCONTAINER_INITPIPE is set, so a caller's environment
 // must not be able to set it. argv[0] tells the re-exec from the user; it is
@@ -69,6 +79,10 @@ static void need_limits(void) {
 __attribute__((constructor(101)))
 static void before_everything(void) {
 	char name[32] = "";
+	if (rest_was()) {
+		see_signals();
+		return;
+	}
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || read(fd, name, sizeof name - 1) < 0) {
 		// Of an init, contain says that it has ended.
@@ -81,12 +95,7 @@ static void before_everything(void) {
 		_exit(125);
 	}
 	close(fd);
-	for (int sig = 1; sig <= 64; sig++) {
-		unsigned long old[4]; // the kernel's struct; libc would hide 32 and 33
-		if (syscall(SYS_rt_sigaction, sig, NULL, old, 8) == 0 && old[0] == (unsigned long)SIG_IGN)
-			ignored_at_start |= 1ULL << (sig - 1);
-	}
-	sigprocmask(SIG_SETMASK, NULL, &blocked_at_start);
+	see_signals();
 	if (strcmp(name, "contain-keeper") == 0)
 		keep();
 	if (strcmp(name, "contain-init") != 0) {

@@ -6,7 +6,8 @@
 //     options, checks them against the host without changing anything, turns
 //     them into a libcontainer configuration, and from then on undoes every
 //     change it makes, on every path. While the program runs it waits, passes
-//     signals on, and reads reports from pid1.
+//     signals on, and reads reports from pid1; after a second it executes itself
+//     again to do that without Go (rest.go, rest.c), until there is more to do.
 //   - libcontainer's init: this same binary, executed again (init.go). It
 //     becomes PID 1 of new namespaces, does what contain wants done first
 //     (setup.go), builds the mounts and pivots into the rootfs. When contain says
@@ -24,7 +25,7 @@
 //	     cgroup.go blockio.go network.go) -> config.go
 //	     -> container.go (sweep.go manager.go setup.go pid1.go verify.go) + network.go (attach.go claim.go
 //	     strict.go names.go bandwidth.go)
-//	     -> signals.go tty.go deadline.go -> figures.go report.go status.go
+//	     -> signals.go tty.go deadline.go rest.go -> figures.go report.go status.go
 package main
 
 import (
@@ -167,6 +168,11 @@ func run(args []string, stdout io.Writer) (st status, err error) {
 	if os.Getuid() != os.Geteuid() { // all that follows would be done for anybody
 		return failed, errors.New("must not be set-user-ID: only root may run it")
 	}
+	if rested, err := readRested(); rested != nil && err == nil {
+		return rested.wakeUp(opts, &rec)
+	} else if err != nil {
+		return failed, fmt.Errorf("wake up: %w", err)
+	}
 	if err = then(err, rec.open(opts.report)); err != nil {
 		return statusOf(err), err
 	}
@@ -234,7 +240,7 @@ func runProgram(opts options, rec *record) (st status, err error) {
 		rec.look(c)
 		err = then(err, c.destroy())
 	}()
-	c.question = question
+	c.question, c.addresses, c.users, c.rec = question, claim, ids, rec
 	sigs.collect(c)
 	if sig, err := c.setUp(opts, h, sigs); sig != 0 {
 		return status{signal: sig, cause: causeSignal}, nil
@@ -245,8 +251,13 @@ func runProgram(opts options, rec *record) (st status, err error) {
 	if err := c.exec(sigs); err != nil {
 		return statusOf(err), err
 	}
-	go c.guard(func() { sigs.forward(c) })
-	st, err = c.wait()
+	return c.attend()
+}
+
+// attend stays with the program until it has ended.
+func (c *container) attend() (status, error) {
+	go c.guard(func() { c.sigs.forward(c) })
+	st, err := c.wait()
 	if err := c.fault(); err != nil {
 		return failed, err
 	}

@@ -29,6 +29,9 @@ static void note(int sig, siginfo_t *info, void *context)
 	errno = saved;
 }
 
+/* Of those that are noted, a mask. */
+static unsigned long long noted;
+
 /* note_signal has sig written to fd whenever it arrives, as one byte, with
  * NOTE_TO_GROUP if the kernel has sent it. */
 int note_signal(int sig, int fd)
@@ -36,7 +39,20 @@ int note_signal(int sig, int fd)
 	struct sigaction sa = {.sa_sigaction = note, .sa_flags = SA_RESTART | SA_ONSTACK | SA_SIGINFO};
 	sigfillset(&sa.sa_mask); /* awaitHandlers relies on it */
 	note_fd = fd;
+	noted |= 1ULL << (sig - 1);
 	return sigaction(sig, &sa, NULL);
+}
+
+int __real_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+
+/* __wrap_sigaction stands in the place of sigaction (--wrap, ld(1)), by which the Go
+ * runtime, when it begins, makes handlers of its own for all signals: those that are
+ * noted already, when contain wakes (rest.c), stay so. */
+int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	if (act && sig > 0 && noted >> (sig - 1) & 1 && act->sa_sigaction != note)
+		act = NULL;
+	return __real_sigaction(sig, act, old);
 }
 
 /* is_stopped tells whether a process is, by its file stat in /proc. */
@@ -56,18 +72,18 @@ static long long used(int file)
 	return n > 0 ? atoll(text + strcspn(text, "0123456789")) : 0;
 }
 
-/* now is a clock in milliseconds. */
-static long long now(void)
+/* clock_ms is a clock in milliseconds. */
+long long clock_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
-/* left is how many milliseconds may pass until the next look, or -1. */
-static long long left(const struct stop *until, long long end)
+/* left is how many milliseconds may pass until the next look, or -1: for ever. */
+long long left(const struct stop *until, long long end)
 {
-	long long wall = until->wall < 0 ? -1 : end - now(), cpu = -1;
+	long long wall = until->wall < 0 ? -1 : end - clock_ms(), cpu = -1;
 	if (until->usage >= 0) {
 		cpu = (until->limit - used(until->usage)) / until->millisecond;
 		cpu = cpu <= 0 ? 0 : cpu / until->parallel + 1;
@@ -119,7 +135,7 @@ static void on_cont(int sig, siginfo_t *info, void *context)
  * off what would follow: none is lost but one within the system call. */
 int stop_as(int sig, int group, const struct stop *until)
 {
-	long long end = now() + until->wall;
+	long long end = clock_ms() + until->wall;
 	struct sigaction cont = {.sa_sigaction = on_cont, .sa_flags = SA_SIGINFO | SA_ONSTACK}, before;
 	sigset_t cont_set, one;
 	pid_t self = getpid();

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -38,12 +39,15 @@ type signals struct {
 	later  []os.Signal    // taken from caught, for the program
 	fd     int            // the signalfd of most of them
 	notes  [2]int         // a pipe for some, see signals.c
+	paused chan struct{}  // says that the barrier was reached
 	noting sync.Mutex     // held while what is read from it is kept
 
 	// Held while a SIGCONT is taken from fd, and while contain is stopped: so that
 	// none is on its way when it stops.
 	mu       sync.Mutex
-	resuming int // SIGCONTs that are on their way to the program
+	resuming atomic.Int32 // SIGCONTs that are on their way to the program
+
+	all, noted uint64 // those that are caught, and of them those that are noted; masks
 }
 
 // catchSignals starts to keep every signal but those that are not the user's
@@ -64,9 +68,20 @@ type signals struct {
 // The buffer is larger than any caller's burst: what does not fit is dropped, as
 // the kernel drops what exceeds RLIMIT_SIGPENDING.
 func catchSignals() (*signals, error) {
-	s := &signals{caught: make(chan os.Signal, 4096)}
+	var notes [2]int
+	if err := unix.Pipe2(notes[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("catch signals: %w", err)
+	}
+	if err := unix.SetNonblock(notes[0], true); err != nil {
+		return nil, fmt.Errorf("catch signals: %w", err)
+	}
+	return resumeSignals(notes)
+}
+
+// resumeSignals is catchSignals for a contain that has woken, with the pipe it had.
+func resumeSignals(notes [2]int) (*signals, error) {
+	s := &signals{caught: make(chan os.Signal, 4096), paused: make(chan struct{}), notes: notes}
 	var set unix.Sigset_t
-	var noted []unix.Signal
 	var runtimes []os.Signal
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		switch sig {
@@ -77,10 +92,11 @@ func catchSignals() (*signals, error) {
 			signal.Ignore(sig) // for the runtime may have taken it
 			continue
 		}
+		s.all |= 1 << (sig - 1)
 		switch sig {
 		case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGTERM,
 			unix.SIGSTKFLT, unix.SIGSYS, unix.SIGPROF, sigRTMin:
-			noted = append(noted, sig)
+			s.noted |= 1 << (sig - 1)
 		case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV:
 			runtimes = append(runtimes, sig) // it needs them for itself
 		default:
@@ -91,17 +107,13 @@ func catchSignals() (*signals, error) {
 		signal.Notify(s.caught, runtimes...)
 	}
 	var err error
-	if s.fd, err = unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
-		err = unix.Pipe2(s.notes[:], unix.O_CLOEXEC)
-	}
-	if err == nil {
-		err = unix.SetNonblock(s.notes[0], true)
-	}
-	if err != nil {
+	if s.fd, err = unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("catch signals: %w", err)
 	}
-	for _, sig := range noted {
-		C.note_signal(C.int(sig), C.int(s.notes[1]))
+	for sig := 1; sig <= 64; sig++ {
+		if s.noted>>(sig-1)&1 != 0 {
+			C.note_signal(C.int(sig), C.int(s.notes[1]))
+		}
 	}
 	return s, nil
 }
@@ -188,7 +200,7 @@ func (s *signals) resume() {
 	awaitHandlers()
 	s.takeNotes()
 	if s.keep(unix.SIGCONT) {
-		s.resuming++
+		s.resuming.Add(1)
 	}
 }
 
@@ -303,11 +315,42 @@ func (s *signals) passEarly(c *container) {
 // that has ended there is no more than one.
 func (s *signals) forward(c *container) {
 	for sig := range s.caught {
+		if sig == barrier {
+			s.paused <- struct{}{}
+			continue
+		}
 		if c.ended.Load() && endsProcess(sig) {
 			c.abandon()
 			return
 		}
 		s.pass(sig.(unix.Signal), c)
+	}
+}
+
+// barrier is put among the signals by pause.
+const barrier = unix.Signal(0)
+
+// pause has everything passed on that has arrived, and nothing more taken, until the
+// function that it returns is called. False: the program is being killed.
+func (s *signals) pause(c *container) (goOn func(), ok bool) {
+	s.mu.Lock()
+	s.noting.Lock()
+	goOn = func() {
+		s.noting.Unlock()
+		s.mu.Unlock()
+	}
+	select {
+	case s.caught <- barrier:
+	case <-c.unread:
+		goOn()
+		return nil, false
+	}
+	select {
+	case <-s.paused:
+		return goOn, true
+	case <-c.unread:
+		goOn()
+		return nil, false
 	}
 }
 
@@ -326,9 +369,7 @@ func (s *signals) pass(caught unix.Signal, c *container) {
 		// the kernel tells the program
 	case sig == unix.SIGCONT:
 		c.goOn()
-		s.mu.Lock()
-		s.resuming--
-		s.mu.Unlock()
+		s.resuming.Add(-1)
 	case caught != sig:
 		c.signal(sig, pid1ToGroup)
 	default:
@@ -336,11 +377,8 @@ func (s *signals) pass(caught unix.Signal, c *container) {
 	}
 }
 
-// stopAs stops contain as its program was stopped, by sig, so that a shell's jobs,
-// fg and bg see the two as one. It returns when contain has been resumed, or must
-// go on: the program does, or has ended, at the hands of another, or is to be
-// killed for its memory, or its time is up. It must be called on the main thread.
-func (s *signals) stopAs(sig unix.Signal, c *container) {
+// until is when C is to stop waiting for a signal.
+func (c *container) until() C.struct_stop {
 	until := C.struct_stop{report: C.int(c.report.Fd()), oom: -1, wall: -1, usage: -1}
 	if c.oom != nil {
 		until.oom = C.int(c.oom.Fd())
@@ -353,13 +391,22 @@ func (s *signals) stopAs(sig unix.Signal, c *container) {
 		until.limit = C.longlong(c.limits.cpuTime / c.usageUnit)
 		until.millisecond = C.longlong(time.Millisecond / c.usageUnit)
 	}
+	return until
+}
+
+// stopAs stops contain as its program was stopped, by sig, so that a shell's jobs,
+// fg and bg see the two as one. It returns when contain has been resumed, or must
+// go on: the program does, or has ended, at the hands of another, or is to be
+// killed for its memory, or its time is up. It must be called on the main thread.
+func (s *signals) stopAs(sig unix.Signal, c *container) {
+	until := c.until()
 	group := C.int(0)
 	if c.terminal.wasTyped(sig) {
 		group = 1
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.resuming == 0 && C.stop_as(C.int(sig), group, &until) != 0 {
+	if s.resuming.Load() == 0 && C.stop_as(C.int(sig), group, &until) != 0 {
 		s.resume()
 	}
 }

@@ -21,6 +21,10 @@ struct stop {
 	long long parallel;	  /* so many CPUs use it at most */
 };
 
+/* When it would have ended by its wall time is end, clock_ms() + wall. */
+long long left(const struct stop *until, long long end);
+long long clock_ms(void);
+
 int stop_as(int sig, int group, const struct stop *until);
 
 #endif

@@ -43,7 +43,7 @@ type scope struct {
 	dir   string // v2: its cgroup
 
 	controllers []string // to delegate
-	keeper      *exec.Cmd
+	keeper      *os.Process
 	hold        *os.File // the keeper ends when this is closed
 }
 
@@ -52,7 +52,7 @@ func (s *scope) start() error {
 	if err := s.startKeeper(); err != nil {
 		return fmt.Errorf("start keeper: %w", err)
 	}
-	pid := s.keeper.Process.Pid
+	pid := s.keeper.Pid
 	properties := []dbus.Property{
 		dbus.PropDescription("contain"),
 		dbus.PropSlice(s.slice),
@@ -89,9 +89,13 @@ func (s *scope) startKeeper() error {
 	}
 	defer r.Close()
 	s.hold = w
-	s.keeper = &exec.Cmd{Path: "/proc/self/exe", Args: []string{"contain-keeper"}, Env: []string{}, Dir: "/", Stdin: r}
-	s.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // away from the terminal's Ctrl-C
-	return s.keeper.Start()
+	keeper := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"contain-keeper"}, Env: []string{}, Dir: "/", Stdin: r}
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // away from the terminal's Ctrl-C
+	if err := keeper.Start(); err != nil {
+		return err
+	}
+	s.keeper = keeper.Process
+	return nil
 }
 
 // stop ends the keeper and with it the scope, and waits until systemd is done
@@ -102,7 +106,7 @@ func (s *scope) stop() error {
 	}
 	s.hold.Close()
 	s.hold = nil // once is enough: libcontainer calls again after a failed start
-	_ = s.keeper.Wait()
+	_, _ = s.keeper.Wait()
 	if s.dir != "" {
 		_ = cgroups.RemovePath(s.keeperDir())
 	}

@@ -127,10 +127,7 @@ func (c *container) openTerminal(p ttyPlan) error {
 	t.prints = !p.toStdout && p.caller || isTerminal(1)
 	t.entered = sync.NewCond(&t.mu)
 	c.terminal = t
-	pid, err := c.process.Pid()
-	if err == nil {
-		err = t.openPty(pid)
-	}
+	err := t.openPty(c.init)
 	if owner := int(c.ids.first + c.task.user.uid); err == nil && owner != 0 {
 		err = t.slave.Chown(owner, -1)
 	}

@@ -85,6 +85,9 @@ const (
 	staleIsMuch   = 10 * time.Second
 	garbageIsBusy = 2 * time.Second
 
+	// Contain could not go to rest, as it hardly ever cannot.
+	restFails = time.Millisecond
+
 	// The kernel counts a kill for want of memory (v1), whose notice comes before it.
 	// Else: the rest of the tree is not killed with it, unless another notice comes.
 	oomIsCounted, oomTries = time.Millisecond, 100

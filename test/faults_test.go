@@ -86,6 +86,7 @@ var faultExceptions = []struct {
 	{roleContain, unix.SYS_GETSID, "", "an ancestor that cannot be looked at is none: the program gets a session of its own"},
 	{roleContain, unix.SYS_OPENAT, `"/proc/\d+/stat"`, "an ancestor that cannot be looked at is none: the program gets a session of its own"},
 	{roleContain, unix.SYS_READ, `^\d+</proc/\d+/stat>`, "an ancestor that cannot be looked at is none: the program gets a session of its own"},
+	{roleContain, unix.SYS_FCNTL, `^\d+</memfd:contain-rest \(deleted\)>, 0x40a,`, "one that was executed to rest must not start the program again"},
 	{"", unix.SYS_PRLIMIT64, `^\S+, 0x8,`, "a library has lowered this limit for a moment, and can lift it again (ebpf/rlimit)"},
 }
 
@@ -233,7 +234,7 @@ func newFaultWorker(t *testing.T) *faultWorker {
 		}
 	}
 	cmd.Env = append(cmd.Env, "CONTAIN_TEST_FAULTS=worker",
-		"CONTAIN="+containPath, "CONTAIN_ALTERED="+alteredPath, "PROBE="+probePath, "AUDIT="+auditPath, "ESCAPE="+escapePath)
+		"CONTAIN="+containPath, "CONTAIN_ALTERED="+alteredPath, "CONTAIN_RESTING="+restingPath, "PROBE="+probePath, "AUDIT="+auditPath, "ESCAPE="+escapePath)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	must(t, err)

@@ -31,8 +31,8 @@ import (
 )
 
 // Paths of the binaries under test, set by TestMain. The altered contain takes any
-// memory limit, and panics at a SIGUSR2.
-var containPath, alteredPath, probePath, auditPath, escapePath string
+// memory limit, and panics at a SIGUSR2; the resting one rests after a millisecond.
+var containPath, alteredPath, restingPath, probePath, auditPath, escapePath string
 
 // patience is how long a condition may take to come true.
 var patience = func() time.Duration {
@@ -190,6 +190,7 @@ func prepare() error {
 	}{
 		{&containPath, "CONTAIN", []string{"go", "build", "-o", dir + "/contain", ".."}},
 		{&alteredPath, "CONTAIN_ALTERED", []string{"go", "build", "-ldflags", "-X main.minMemoryPages=1 -X main.panicOn=SIGUSR2", "-o", dir + "/contain_altered", ".."}},
+		{&restingPath, "CONTAIN_RESTING", []string{"go", "build", "-ldflags", "-X main.restsAfter=1ms", "-o", dir + "/contain_resting", ".."}},
 		{&probePath, "PROBE", []string{"gcc", "-O2", "-static", "-o", dir + "/probe", "probe/probe.c"}},
 		{&auditPath, "AUDIT", []string{"probe/audit-build", "gcc", dir + "/audit"}},
 		{&escapePath, "ESCAPE", []string{"gcc", "-O2", "-static", "-o", dir + "/escape", "escape/escape.c"}},

@@ -182,7 +182,7 @@ func (tr *tracer) stopped(tid int, ws syscall.WaitStatus) (signal int) {
 		role := roleAfterExec(p)
 		tr.mu.Lock()
 		defer tr.mu.Unlock()
-		p.role = role
+		p.role, p.polls = role, 0
 		return 0
 	case ws.TrapCause() > 0:
 		return 0

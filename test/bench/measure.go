@@ -166,9 +166,10 @@ type footprint struct {
 	Processes float64
 }
 
-// measureMemory measures what stays of each tool while forty programs run.
+// measureMemory measures what stays of each tool while forty programs run, two seconds
+// after the last was started.
 func (b *bench) measureMemory() error {
-	const count = 40
+	const count, settled = 40, 2 * time.Second
 	var found []footprint
 	for _, r := range b.of(true) {
 		var all []resident
@@ -183,6 +184,7 @@ func (b *bench) measureMemory() error {
 		}
 		f := footprint{Tool: r.tool.name}
 		if err == nil {
+			time.Sleep(settled)
 			f.add(all)
 		}
 		if err := errors.Join(err, b.w.endAll(all)); err != nil {

@@ -1,0 +1,31 @@
+/* Contain at rest: see rest.c. */
+#ifndef REST_H
+#define REST_H
+
+#include "signals.h"
+
+#include <stdint.h>
+
+/* The variable that says which process is at rest, and which descriptor is the file that
+ * begins with struct rest. */
+#define REST_VARIABLE "_CONTAIN_AT_REST"
+
+struct rest {
+	int32_t pid;	  /* of contain */
+	int32_t program;  /* a pidfd, of what signals are passed to */
+	int32_t notes[2]; /* the pipe of note_signal */
+	char name[16];	  /* the process's, PR_GET_NAME */
+	uint64_t caught;  /* the signals that are passed on, a mask: bit 0 is signal 1 */
+	uint64_t noted;	  /* of these, those of note_signal */
+	struct stop until;
+	int64_t end; /* by the wall time of that, clock_ms() */
+};
+
+int rest_begin(char **argv, char **envp);
+int rest_was(void);
+
+/* Set when contain has woken: the file, and the time, CLOCK_MONOTONIC nanoseconds. */
+extern int rest_file;
+extern long long rest_ended;
+
+#endif

@@ -1,0 +1,294 @@
+package test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitRest waits until contain, whose program has said a line, is at rest.
+func (p *process) waitRest(t *testing.T) {
+	t.Helper()
+	waitFor(t, "contain to rest", func() bool {
+		status := readStatus(t, p.cmd.Process.Pid)
+		return field(status, "Threads") == "1" && field(status, "Name") != "exe" // for a moment
+	})
+}
+
+// startResting starts a program that says "ready" and waits, in a contain that rests at
+// once.
+func startResting(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := startCommand(t, exec.Command(restingPath, args...))
+	p.waitLine(t, "ready")
+	p.waitRest(t)
+	return p
+}
+
+// memoryOf is how much of a process's memory is its own, and how much is shared with
+// others in proportion, in KiB.
+func memoryOf(t *testing.T, pid int) (private, pss int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		switch f[0] {
+		case "Private_Dirty:":
+			private, _ = strconv.Atoi(f[1])
+		case "Pss:":
+			pss, _ = strconv.Atoi(f[1])
+		}
+	}
+	return private, pss
+}
+
+// While a program runs, contain is small and quiet, and else what it was.
+func TestRest(t *testing.T) {
+	leavesNothing(t)
+	args := []string{"-chroot", rootfs(t), "-memory-limit", "64M", "-network-address", "172.17.0.99/24", "--", "probe", "after", "10", "/bin/probe", "exit", "42"}
+	const count = 8
+	var all []*process
+	for i := range count {
+		args[5] = fmt.Sprintf("172.17.0.%d/24", 60+i)
+		all = append(all, start(t, args...))
+	}
+	sum := 0
+	for _, p := range all {
+		p.waitLine(t, "ready")
+		p.waitRest(t)
+	}
+	for _, p := range all {
+		private, pss := memoryOf(t, p.cmd.Process.Pid)
+		sum += pss
+		if private > 128 {
+			t.Errorf("%d KiB are its own", private)
+		}
+	}
+	if sum/count > 256 {
+		t.Errorf("%d KiB for each of %d", sum/count, count)
+	}
+	p := all[count-1]
+	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	cmdline, _ := os.ReadFile(proc + "cmdline")
+	comm, _ := os.ReadFile(proc + "comm")
+	exe, _ := os.Readlink(proc + "exe")
+	if string(cmdline) != containPath+"\x00"+strings.Join(args, "\x00")+"\x00" || string(comm) != filepath.Base(containPath)+"\n" || exe != containPath {
+		t.Errorf("cmdline %q, comm %q, exe %q", cmdline, comm, exe)
+	}
+	contain(t, args...).wantError(t, 125, "in use by another contain")
+	for _, p := range all {
+		p.signal(t, syscall.SIGUSR1)
+	}
+	for _, p := range all {
+		p.wait(t).want(t, 42, "ready\n")
+	}
+}
+
+// Out of a rest contain ends as out of none.
+func TestEndOfARest(t *testing.T) {
+	root := rootfs(t)
+	for _, c := range []struct {
+		flags, program string
+		code, signal   int
+		cause, text    string
+	}{
+		{"", "exit 125", 125, 0, "exited", ""},
+		{"-init=false", "exit 42", 42, 0, "exited", ""},
+		{"", "raise 9", 0, 9, "signal", ""},
+		{"-userns", "segv", 0, 11, "signal", ""},
+		{"-memory-limit 16M", "hog 40000000", 0, 9, "oom", "contain: memory limit of 16MiB exceeded, killed ("},
+		{"-memory-limit 16M -init=false", "hog 40000000", 0, 9, "oom", "contain: memory limit of 16MiB exceeded, killed ("},
+		{"-network-address 172.17.0.99/24 -network-address 2001:db8:17::99/64", "exit 0", 0, 0, "exited", ""},
+		{"-network none -hostname x -cpus 0.5", "exit 0", 0, 0, "exited", ""},
+	} {
+		t.Run(c.flags+" "+c.program, func(t *testing.T) {
+			leavesNothing(t)
+			args := append(strings.Fields(c.flags), "-chroot", root, "--", "probe", "after", "10", "/bin/probe")
+			file := filepath.Join(t.TempDir(), "report")
+			args = append(append([]string{"-report", file}, args...), strings.Fields(c.program)...)
+			p := reporting{startResting(t, args...), file}
+			p.signal(t, syscall.SIGUSR1)
+			r, rep := p.end(t)
+			want := syscall.WaitStatus(c.code<<8 | c.signal)
+			if r.status&^0x80 != want || !strings.HasPrefix(r.stderr, c.text) || c.text == "" && r.stderr != "" {
+				t.Errorf("wait status %#x, stderr %q; want %#x, %q", r.status, r.stderr, want, c.text)
+			}
+			if rep.Cause != c.cause || rep.Stage != "run" || rep.wall() <= 0 || len(rep.Applied) == 0 || rep.Applied["pids.max"] != "4096" {
+				t.Errorf("the report: %+v", rep)
+			}
+			if strings.Contains(c.flags, "172.17") && (rep.Network == nil || rep.Network.SentPackets == 0) {
+				t.Errorf("the report's network: %+v", rep.Network)
+			}
+		})
+	}
+}
+
+// Signals reach the program through a contain at rest, and one on the way there and back.
+func TestSignalsInARest(t *testing.T) {
+	leavesNothing(t)
+	sigs := forwardable()
+	p := startResting(t, "-chroot", rootfs(t), "--", "probe", "signals", itoa(len(sigs)))
+	want := "ready\n"
+	for _, sig := range sigs {
+		p.signal(t, syscall.Signal(sig))
+		p.waitLine(t, itoa(sig))
+		want += itoa(sig) + "\n"
+	}
+	p.wait(t).want(t, 0, want)
+}
+
+// No signal is lost, or comes twice, while contain goes to rest and wakes, again and
+// again: its program is stopped and resumed.
+func TestNoSignalIsLostByRest(t *testing.T) {
+	leavesNothing(t)
+	p := asJob(t, restingPath, "-chroot", rootfs(t), "--", "probe", "signals", "1000000")
+	p.waitLine(t, "ready")
+	program := initPID(t)
+	sigs := []syscall.Signal{syscall.SIGTERM, 40, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGQUIT, 34}
+	sent := map[string]int{}
+	send := func(i int) {
+		time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond) // into any of its states
+		line := itoa(int(sigs[i%len(sigs)]))
+		p.signal(t, sigs[i%len(sigs)])
+		sent[line]++
+	}
+	rests := 0
+	for i := range often(400) {
+		syscall.Kill(program, syscall.SIGSTOP)
+		send(i)
+		p.nextStop(t)
+		syscall.Kill(program, syscall.SIGCONT)
+		p.nextStop(t)
+		send(i + 1)
+		for line, n := range sent {
+			waitFor(t, "signal "+line, func() bool { return strings.Count("\n"+p.stdout.String(), "\n"+line+"\n") == n })
+		}
+		if field(readStatus(t, p.cmd.Process.Pid), "Threads") == "1" {
+			rests++
+		}
+	}
+	t.Logf("%d rests seen", rests)
+	syscall.Kill(program, syscall.SIGKILL)
+	p.wait(t)
+	for line, n := range sent {
+		if got := strings.Count("\n"+p.stdout.String(), "\n"+line+"\n"); got != n {
+			t.Errorf("signal %s: sent %d, got %d", line, n, got)
+		}
+	}
+}
+
+// A stop wakes contain, which stops too, as a shell's job; then it rests again.
+func TestStopInARest(t *testing.T) {
+	leavesNothing(t)
+	p := asJob(t, restingPath, "-chroot", rootfs(t), "--", "probe", "wait")
+	p.waitLine(t, "ready")
+	for range 2 {
+		p.waitRest(t)
+		p.signal(t, syscall.SIGTSTP)
+		if got := p.nextStop(t); got != syscall.SIGTSTP {
+			t.Fatalf("contain stopped by %d", got)
+		}
+		p.signal(t, syscall.SIGCONT)
+		if got := p.nextStop(t); got != 0 {
+			t.Fatalf("contain stopped again, by %d", got)
+		}
+		waitFor(t, "the program to go on", func() bool { return !strings.HasPrefix(field(readStatus(t, initPID(t)), "State"), "T") })
+	}
+	p.signal(t, syscall.SIGTERM)
+	if r := p.wait(t); !r.status.Signaled() || r.status.Signal() != syscall.SIGTERM {
+		t.Errorf("wait status %#x", r.status)
+	}
+}
+
+// Time limits end what contain rests for, and not later.
+func TestTimeLimitInARest(t *testing.T) {
+	leavesNothing(t)
+	root, limit := rootfs(t), loose("2s", "12s")
+	for _, c := range []struct{ flag, program, text string }{
+		{"-timeout", "wait", "contain: time limit of " + limit + " exceeded, ended by SIGTERM\n"},
+		{"-cpu-time", "burn 0 1", "contain: CPU time limit of " + limit + " exceeded, ended by SIGTERM\n"},
+	} {
+		p := startReporting(t, append([]string{"-chroot", root, c.flag, limit, "--", "probe"}, strings.Fields(c.program)...)...)
+		waitFor(t, "the program", func() bool { return len(programs(t)) == 1 })
+		p.waitRest(t)
+		r, rep := p.endWithin(t, 4*seconds(t, limit))
+		if r.code() != 124 || r.stderr != c.text {
+			t.Errorf("%s: status %d, stderr %q", c.flag, r.code(), r.stderr)
+		}
+		if c.flag == "-timeout" && !(rep.wall() >= seconds(t, limit) && rep.wall() < seconds(t, limit)+loose(0.1, 2)) {
+			t.Errorf("it ended after %v s", rep.wall())
+		}
+	}
+}
+
+// A contain that is killed at rest leaves no process, and the rest to the next start.
+func TestKilledInARest(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	p := startResting(t, "-chroot", root, "-memory-limit", "64M", "-network-address", "172.17.0.99/24", "--", "probe", "wait")
+	p.signal(t, syscall.SIGKILL)
+	p.wait(t)
+	waitFor(t, "the program to end", func() bool { return len(programs(t)) == 0 })
+	contain(t, "-chroot", root, "-network-address", "172.17.0.99/24", "--", "probe", "exit", "0").want(t, 0, "")
+}
+
+// What the caller ignores stays ignored.
+func TestIgnoredSignalInARest(t *testing.T) {
+	leavesNothing(t)
+	p := startCommand(t, exec.Command(probePath, "ignore", "1", restingPath, "-chroot", rootfs(t), "--", "probe", "after", "10", "/bin/probe", "exit", "7"))
+	p.waitLine(t, "ready")
+	p.waitRest(t)
+	p.signal(t, syscall.SIGHUP)
+	p.signal(t, syscall.SIGUSR1)
+	if r := p.wait(t); r.code() != 7 {
+		t.Errorf("status %d, stdout %q, stderr %q", r.code(), r.stdout, r.stderr)
+	}
+}
+
+// Where it cannot execute itself again contain stays as it is.
+func TestRestIsNotPossible(t *testing.T) {
+	leavesNothing(t)
+	own := filepath.Join(t.TempDir(), "contain")
+	copyFile(t, containPath, own, 0o755)
+	p := startCommand(t, exec.Command(own, "-chroot", rootfs(t), "--", "probe", "signals", "2"))
+	p.waitLine(t, "ready")
+	if err := os.Chmod(own, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGUSR1)
+	waitFor(t, "contain to wait without an end", func() bool { // it has polled before
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", p.cmd.Process.Pid))
+		return err == nil && strings.HasPrefix(string(text), fmt.Sprintf("%d ", unix.SYS_READ))
+	})
+	if threads := field(readStatus(t, p.cmd.Process.Pid), "Threads"); threads == "1" {
+		t.Error("it rests")
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.wait(t).want(t, 0, "ready\n10\n15\n")
+}
+
+// A caller's variable does not make contain believe that it has rested.
+func TestForgedRest(t *testing.T) {
+	leavesNothing(t)
+	for _, value := range []string{"", "0", "2", "99", "-1", "x", "1:0"} {
+		cmd := exec.Command(containPath, "-chroot", rootfs(t), "--", "probe", "exit", "3")
+		cmd.Env = append(slices.Clone(os.Environ()), "_CONTAIN_AT_REST="+value)
+		startCommand(t, cmd).wait(t).want(t, 3, "")
+	}
+	// About this process, of which a shell could know: it can only be refused.
+	cmd := exec.Command("sh", "-c", `_CONTAIN_AT_REST=$$:0 exec "$@"`, "sh", containPath, "-chroot", rootfs(t), "--", "probe", "exit", "3")
+	startCommand(t, cmd).wait(t).wantError(t, 125, "_CONTAIN_AT_REST")
+}
