@@ -5,7 +5,7 @@
 package main
 
 /*
-#cgo LDFLAGS: -Wl,--wrap=pthread_create -Wl,--wrap=sigaction
+#cgo LDFLAGS: -Wl,--wrap=pthread_create -Wl,--wrap=sigaction -Wl,--wrap=setgroups -Wl,--wrap=setgid -Wl,--wrap=setuid
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
