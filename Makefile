@@ -77,9 +77,16 @@ counts: build probe
 	$(BINARIES) CONTAIN_COUNTS=1 $(GOTEST) -v -run '^TestCounts$$' ./test
 	$(GIT) diff --stat test/counts.tsv
 
-# How fast and how small contain is, beside others: RUNS=30 ONLY=crun,bwrap
-# PARTS=times,parallel,memory,throughput,growth MOST=1000 BENCH_OUT=FILE PLOT=docs/bench.svg. Some
-# ten minutes, on a machine that has nothing else to do. What cannot be installed is said.
+# How fast and how small contain is, beside others, which are installed (what cannot be is
+# said): some ten minutes, on a machine that has nothing else to do.
+#   RUNS=30                of each job and tool
+#   ONLY=crun,bwrap        these tools, besides contain and the limit, test/bench/limit
+#   PARTS=times,parallel,memory,throughput,growth
+#                          or some: starts one by one, 50 at 8 at a time, memory while
+#                          programs run, load inside beside the same outside, starts
+#                          beside MOST=1000 running programs (1 MB each), cgroups, files
+#   BENCH_OUT=FILE         the figures, in JSON
+#   PLOT=docs/bench.svg    a picture of them
 BENCH_OUT ?= $(BUILD)/bench.json
 bench: build
 	@test/deps busybox ip unshare nsenter

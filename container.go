@@ -56,6 +56,7 @@ type container struct {
 	asked     atomic.Int64   // when the program was last asked to end, since begun; 0: never
 	unread    chan struct{}  // closed when what the program has printed is not to be waited for
 	leave     sync.Once
+	killed    atomic.Bool  // it was sent SIGKILL, and will end
 	ended     atomic.Bool  // init was waited for
 	broken    atomic.Value // the error, if a goroutine has panicked
 	parallel  int          // how many CPUs the program can use at a time
@@ -85,8 +86,10 @@ type container struct {
 	found     map[string]string // limits, if read already
 	startedAt time.Time         // the program; and it ended
 	endedAt   time.Time
-	wokenAt   time.Time // by its end, out of a rest; else zero
-	sleepless bool      // contain must not rest any more
+	wokenAt   time.Time  // by its end, out of a rest; else zero
+	callers   []int      // descriptors that the caller has left open
+	watched   []*os.File // for rest.c, while contain goes to rest
+	sleepless bool       // contain must not rest any more
 }
 
 // begun is a time to count from by the clock that nobody sets.
@@ -122,6 +125,8 @@ func createContainer(opts options, h host) (*container, error) {
 	}
 	c.limits.rlimits = rlimitsOf(opts, h)
 	c.pidfd.Store(-1)
+	callers, told := filesOfCaller()
+	c.callers, c.sleepless = callers, !told
 	const tries = 10
 	for try := 1; ; try++ {
 		c.id = newID()
@@ -341,6 +346,7 @@ func (c *container) wasAsked() bool {
 
 // kill kills all processes of the container.
 func (c *container) kill() {
+	c.killed.Store(true)
 	c.unleash()
 	c.signal(unix.SIGKILL, pid1ToProgram)
 }
@@ -760,7 +766,7 @@ func (c *container) watchOOM() error {
 	return nil
 }
 
-// heedOOM does so.
+// heedOOM waits for notices, and has the tree killed at one that is for its own limit.
 func (c *container) heedOOM() {
 	for {
 		fds := []unix.PollFd{{Fd: int32(c.oom.Fd()), Events: unix.POLLIN}}
@@ -832,15 +838,13 @@ func (c *container) destroy() error {
 	return nil
 }
 
-// remove removes the cgroup and the state entry. What has rested is not libcontainer's
-// any more, which does the same.
+// remove removes the cgroup, if it is planned already, and then the state entry.
+// libcontainer's Destroy does no more, but knows nothing of what has rested.
 func (c *container) remove() error {
-	if c.lib != nil {
-		return c.lib.Destroy()
+	if c.cgroup != nil {
+		if err := c.cgroup.Destroy(); err != nil {
+			return fmt.Errorf("remove the cgroup: %w", err)
+		}
 	}
-	err := c.cgroup.Destroy()
-	if err == nil {
-		err = os.RemoveAll(c.entry.Name())
-	}
-	return err
+	return os.RemoveAll(c.entry.Name())
 }

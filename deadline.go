@@ -18,6 +18,7 @@ type expiry struct {
 	limit  string    // for people
 	kill   time.Time // when it is to be killed
 	killed atomic.Bool
+	hasty  bool // without a SIGTERM before, see make_room in rest.c
 }
 
 // overtime is how a time limit has ended the program.
@@ -36,10 +37,18 @@ func (e *expiry) text(grace time.Duration) string {
 	switch {
 	case !e.killed.Load():
 		return e.limit + " exceeded, ended by SIGTERM"
-	case grace == 0:
+	case grace == 0 || e.hasty:
 		return e.limit + " exceeded, killed"
 	}
 	return fmt.Sprintf("%s exceeded, killed %s after SIGTERM", e.limit, grace)
+}
+
+func (l limits) wallExpiry() *expiry {
+	return &expiry{cause: causeTimeout, limit: "time limit of " + l.wall.String()}
+}
+
+func (l limits) cpuTimeExpiry() *expiry {
+	return &expiry{cause: causeCPUTime, limit: "CPU time limit of " + l.cpuTime.String()}
 }
 
 // keepTime ends the program when its time is up. The clocks are monotonic; they
@@ -57,12 +66,12 @@ func (c *container) keepTime() {
 	for {
 		select {
 		case <-wall:
-			c.expire(&expiry{cause: causeTimeout, limit: "time limit of " + c.limits.wall.String()})
+			c.expire(c.limits.wallExpiry())
 			return
 		case <-look:
 			left := c.limits.cpuTime - cpuTimeUsed(c.cgroup)
 			if left <= 0 {
-				c.expire(&expiry{cause: causeCPUTime, limit: "CPU time limit of " + c.limits.cpuTime.String()})
+				c.expire(c.limits.cpuTimeExpiry())
 				return
 			}
 			look = time.After(max(left/time.Duration(c.parallel), least)) // it has that many CPUs

@@ -6,6 +6,7 @@ package main
 
 /*
 #cgo LDFLAGS: -Wl,--wrap=pthread_create -Wl,--wrap=sigaction -Wl,--wrap=setgroups -Wl,--wrap=setgid -Wl,--wrap=setuid
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -63,6 +64,8 @@ static void need_limits(void) {
 	need(RLIMIT_FSIZE, 65536, "the limit of file sizes in bytes (ulimit -f)");
 }
 
+static void see_files(void);
+
 static void see_signals(void) {
 	for (int sig = 1; sig <= 64; sig++) {
 		unsigned long old[4]; // the kernel's struct; libc would hide 32 and 33
@@ -108,9 +111,44 @@ static void before_everything(void) {
 		sigfillset(&all);
 		sigprocmask(SIG_SETMASK, &all, NULL);
 		need_limits(); // it prints: no SIGPIPE
+		see_files();
 	} else {
 		complain_to(PID1_REPORT);
 	}
+}
+
+// The descriptors from 3 on that the caller has left open, or -1 in their number: too many
+// to tell. The program does not get them, but they stay open as long as contain is there:
+// a lock, or the other end of a pipe, may depend on it.
+static int files_of_caller[64], files_of_caller_count;
+
+static void see_files(void) {
+	char list[4096];
+	int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	long n;
+	while (dir >= 0 && (n = syscall(SYS_getdents64, dir, list, sizeof list)) > 0) {
+		for (long i = 0; i < n && files_of_caller_count >= 0;) {
+			struct dirent *entry = (struct dirent *)(list + i);
+			int fd = atoi(entry->d_name);
+			i += entry->d_reclen;
+			if (fd <= 2 || fd == dir)
+				continue;
+			if (files_of_caller_count == sizeof files_of_caller / sizeof *files_of_caller)
+				files_of_caller_count = -1;
+			else
+				files_of_caller[files_of_caller_count++] = fd;
+		}
+	}
+	if (dir >= 0)
+		close(dir);
+}
+
+static int count_files(void) {
+	return files_of_caller_count;
+}
+
+static int file_of_caller(int i) {
+	return files_of_caller[i];
 }
 
 static unsigned long long was_blocked(void) {
@@ -263,6 +301,16 @@ func ignoredByCaller(sig unix.Signal) bool { return ignoredMask()>>(sig-1)&1 != 
 
 // ignoredMask is the mask of those signals: bit 0 is signal 1.
 func ignoredMask() uint64 { return uint64(C.was_ignored()) }
+
+// filesOfCaller are the descriptors from 3 on that contain was started with; false: they
+// are too many to tell.
+func filesOfCaller() (fds []int, ok bool) {
+	n := C.count_files()
+	for i := range max(n, 0) {
+		fds = append(fds, int(C.file_of_caller(i)))
+	}
+	return fds, n >= 0
+}
 
 // blockedByCaller is the mask of signals that the process was started with.
 func blockedByCaller() uint64 { return uint64(C.was_blocked()) }

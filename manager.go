@@ -341,6 +341,18 @@ type oomReport struct {
 	peak  uint64 // the most memory it has used, bytes; 0: unknown (v2 before 5.19)
 }
 
+// ownLimit tells for one of two counters of v1's memory controller, whose files begin
+// with its name, what peak says that its limit was reached. memory.failcnt stays 0 in new
+// kernels (6.18). Charges come in batches: the peak need not be the limit to the byte.
+func ownLimit(dir, counter string) (uint64, error) {
+	const batch = 512 << 10
+	limit, err := fscommon.GetCgroupParamUint(dir, counter+"limit_in_bytes")
+	return limit - min(batch, limit/8), err
+}
+
+// memoryCounters1 are those counters.
+var memoryCounters1 = [2]string{"memory.", "memory.memsw."}
+
 func readOOM(m cgroups.Manager) (r oomReport) {
 	kills := oomKills(m)
 	if kills == nil || *kills == 0 {
@@ -352,13 +364,10 @@ func readOOM(m cgroups.Manager) (r oomReport) {
 		n, err := fscommon.GetValueByKey(dir, "memory.events", "oom")
 		r.own = err == nil && n > 0
 	} else {
-		// memory.failcnt stays 0 in new kernels (6.18). Charges come in batches:
-		// the peak need not be the limit to the byte.
-		const batch = 512 << 10
-		for _, counter := range []string{"memory.", "memory.memsw."} {
-			limit, err1 := fscommon.GetCgroupParamUint(dir, counter+"limit_in_bytes")
+		for _, counter := range memoryCounters1 {
+			full, err1 := ownLimit(dir, counter)
 			most, err2 := fscommon.GetCgroupParamUint(dir, counter+"max_usage_in_bytes")
-			r.own = r.own || err1 == nil && err2 == nil && most+min(batch, limit/8) >= limit
+			r.own = r.own || err1 == nil && err2 == nil && most >= full
 		}
 	}
 	if stats, err := m.Stats(&cgroups.StatsOptions{Controllers: cgroups.Memory}); err == nil {

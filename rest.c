@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,8 +30,13 @@
 #include <time.h>
 #include <unistd.h>
 
-int rest_file = -1;
+int rest_file = -1, rest_killed;
 long long rest_ended;
+
+/* Says that a process was executed to rest: who controls what contain begins with, the
+ * variable and the descriptors, cannot set it, for that takes CAP_SETPCAP; and it stays,
+ * but is of no consequence otherwise: contain raises no ambient capabilities. */
+enum { MARK = SECBIT_NO_CAP_AMBIENT_RAISE };
 
 extern char __executable_start, etext[]; /* of the linker's, etext(3) */
 
@@ -50,6 +56,7 @@ static void park(int sig)
 	errno = saved;
 }
 
+/* is_parked tells whether a thread is. */
 static int is_parked(int tid)
 {
 	for (int i = 0; i < THREADS; i++)
@@ -68,7 +75,7 @@ static int park_threads(int tasks)
 		return -1;
 	long n = syscall(SYS_getdents64, tasks, list, sizeof list);
 	for (long i = 0; i < n;) {
-		struct dirent64 *entry = (struct dirent64 *)(list + i);
+		struct dirent *entry = (struct dirent *)(list + i); /* the kernel's, on 64-bit machines */
 		int tid = atoi(entry->d_name);
 		i += entry->d_reclen;
 		if (tid > 0 && tid != self && !is_parked(tid)) {
@@ -98,11 +105,17 @@ int rest_begin(char **argv, char **envp)
 	parked_count = 0;
 	__atomic_store_n(&parking, 1, __ATOMIC_RELEASE);
 	sigaction(SIGURG, &sa, &before);
-	for (int i = 0; i < tries && (left = park_threads(tasks)) != 0; i++)
-		usleep(100);
-	if (left == 0) {
+	/* Twice: one that has parked while the list was read may just have made another. */
+	for (int i = 0, again = 0; i < tries && again < 2; i++) {
+		left = park_threads(tasks);
+		again = left == 0 ? again + 1 : 0;
+		if (again == 0)
+			usleep(100);
+	}
+	if (left == 0 && prctl(PR_SET_SECUREBITS, MARK, 0, 0, 0) == 0) {
 		execve("/proc/self/exe", argv, envp);
 		err = errno;
+		prctl(PR_SET_SECUREBITS, 0, 0, 0, 0);
 	}
 	sigaction(SIGURG, &before, NULL);
 	__atomic_store_n(&parking, 0, __ATOMIC_RELEASE);
@@ -112,26 +125,24 @@ int rest_begin(char **argv, char **envp)
 }
 
 /* find returns the file that rest.go has written, or -1 if this process was not executed
- * to rest: the variable is not set, or about another process. If it is about this one,
- * but the file is not root's and sealed, as nobody else could have made it, the process
- * ends: it must not take itself for one that is to start the program. */
+ * to rest: the variable is not set, or about another process. If it is about this one, but
+ * contain has not set it, the process ends: were that an error of its own, it would start
+ * the program again. */
 static int find(struct rest *r)
 {
-	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 	const char *value = getenv(REST_VARIABLE);
 	int pid = 0, fd = -1;
-	struct stat st;
 	if (value == NULL || sscanf(value, "%d:%d", &pid, &fd) != 2 || pid != getpid())
 		return -1;
-	int sealed = fcntl(fd, F_GET_SEALS);
-	if (sealed >= 0 && (sealed & seals) == seals && fstat(fd, &st) == 0 && st.st_uid == 0 &&
+	if (prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) == MARK && prctl(PR_SET_SECUREBITS, 0, 0, 0, 0) == 0 &&
 	    pread(fd, r, sizeof *r, 0) == sizeof *r && r->pid == pid)
 		return fd;
 	signal(SIGPIPE, SIG_IGN);
-	dprintf(2, "contain: %s: not what contain has written: %s\n", REST_VARIABLE, strerror(errno));
+	dprintf(2, "contain: %s: is not contain's own\n", REST_VARIABLE);
 	_exit(125);
 }
 
+/* pass sends a signal to pid1, for the program, or as how says. */
 static void pass(const struct rest *r, int sig, int how)
 {
 	siginfo_t info = {.si_signo = sig, .si_code = SI_QUEUE};
@@ -146,7 +157,7 @@ static void pass_all(const struct rest *r, int fd)
 	int resume = 0;
 	while (read(fd, &info, sizeof info) == sizeof info) {
 		if (info.ssi_signo == SIGCONT)
-			resume = 1;
+			resume |= info.ssi_code != SI_QUEUE || info.ssi_int != RESUMED;
 		else
 			pass(r, (int)info.ssi_signo, info.ssi_code == SI_KERNEL ? PID1_TO_GROUP : 0);
 	}
@@ -162,37 +173,85 @@ static void pass_noted(const struct rest *r)
 		pass(r, b & ~NOTE_TO_GROUP, b & NOTE_TO_GROUP ? PID1_TO_GROUP : 0);
 }
 
-/* sleep_until_needed passes signals on until there is more to do. */
-static void sleep_until_needed(const struct rest *r)
+/* exceeded tells whether the kernel has killed for the memory limit, as readOOM does. */
+static int exceeded(const struct rest *r)
 {
-	struct pollfd fds[3] = {{.events = POLLIN}, {.fd = r->until.report, .events = POLLIN}, {.fd = r->until.oom, .events = POLLIN}};
+	char text[256] = "";
+	ssize_t n = pread(r->oom_control, text, sizeof text - 1, 0);
+	const char *kills = n > 0 ? strstr(text, "oom_kill ") : NULL;
+	if (kills == NULL || atoll(kills + strlen("oom_kill ")) == 0)
+		return 0;
+	for (int i = 0; i < 2; i++)
+		if (r->peak[i] >= 0 && (uint64_t)number_in(r->peak[i]) >= r->full[i])
+			return 1;
+	return 0;
+}
+
+/* out_of_memory does what heedOOM does about a notice: then the rest of the program is
+ * killed, before Go begins, or the notice was not for its limit. */
+static int out_of_memory(const struct rest *r)
+{
+	const int tries = 100;
+	uint64_t count;
+	for (int i = 0; i < tries; i++) {
+		if (exceeded(r)) {
+			pass(r, SIGKILL, 0);
+			return 1;
+		}
+		usleep(1000);
+	}
+	return read(r->until.oom, &count, sizeof count) < 0;
+}
+
+/* sleep_until_needed passes signals on until there is more to do. */
+static void sleep_until_needed(const struct rest *r, int signals)
+{
+	struct pollfd fds[3] = {{.fd = signals, .events = POLLIN}, {.fd = r->until.report, .events = POLLIN}, {.fd = r->until.oom, .events = POLLIN}};
 	long long wait;
-	sigset_t caught;
-	sigemptyset(&caught);
-	for (int sig = 1; sig <= 64; sig++)
-		if (r->caught >> (sig - 1) & 1)
-			sigaddset(&caught, sig);
-	if ((fds[0].fd = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC)) < 0)
-		return;
-	pass_noted(r);
-	/* What has been mapped of the binary by now, and is not needed here: 0.8 MB. */
-	madvise(&__executable_start, (size_t)(etext - &__executable_start), MADV_DONTNEED);
 	while ((wait = left(&r->until, r->end)) != 0) {
 		int n = poll(fds, 3, (int)wait);
-		if (fds[1].revents || fds[2].revents || (n < 0 && errno != EINTR))
-			break;
-		pass_all(r, fds[0].fd);
+		if (n < 0 && errno != EINTR)
+			return;
+		if (n > 0 && (fds[1].revents || (fds[2].revents && out_of_memory(r))))
+			return;
+		pass_all(r, signals);
 	}
-	close(fds[0].fd);
+}
+
+/* make_room returns when Go has the threads that it needs. Where there are too many
+ * processes signals go on being passed on; and a program whose time is up has no say. */
+static void make_room(const struct rest *r, int signals)
+{
+	const int moment = 10, moments = 50;
+	for (int i = 0; !spare_threads(); i++) {
+		pass_all(r, signals);
+		usleep(moment * 1000);
+		if (i >= moments && left(&r->until, r->end) == 0) {
+			rest_killed = 1;
+			pass(r, SIGKILL, 0);
+		}
+	}
+}
+
+/* mask_of is a mask as a set. */
+static sigset_t mask_of(uint64_t mask)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	for (int sig = 1; sig <= 64; sig++)
+		if (mask >> (sig - 1) & 1)
+			sigaddset(&set, sig);
+	return set;
 }
 
 /* rest_was tells whether this process was executed to rest. Then it does so, and returns
- * when Go is to begin; the signals that the runtime would die of before catchSignals are
- * noted already, the rest are blocked. It runs before everything else. */
+ * when Go is to begin: all signals are blocked, but those that the runtime unblocks then
+ * are noted already. It runs before everything else. */
 int rest_was(void)
 {
 	struct rest r;
 	struct timespec now;
+	struct pollfd report = {.events = POLLIN};
 	sigset_t all;
 	int fd = find(&r);
 	if (fd < 0)
@@ -201,12 +260,23 @@ int rest_was(void)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, r.name);
 	be_patient();
-	sleep_until_needed(&r);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	rest_file = fd;
-	rest_ended = now.tv_sec * 1000000000LL + now.tv_nsec;
+	sigset_t caught = mask_of(r.caught);
+	int signals = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (signals >= 0) {
+		pass_noted(&r);
+		/* What has been mapped of the binary by now, and is not needed here: 0.8 MB. */
+		madvise(&__executable_start, (size_t)(etext - &__executable_start), MADV_DONTNEED);
+		sleep_until_needed(&r, signals);
+		report.fd = r.until.report;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (poll(&report, 1, 0) > 0)
+			rest_ended = now.tv_sec * 1000000000LL + now.tv_nsec;
+		make_room(&r, signals);
+		close(signals);
+	}
 	for (int sig = 1; sig <= 64; sig++)
 		if (r.noted >> (sig - 1) & 1)
 			note_signal(sig, r.notes[1]);
+	rest_file = fd;
 	return 1;
 }

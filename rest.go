@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -56,6 +57,8 @@ type rested struct {
 	Files     map[string]kept // by what they are
 	Parallel  int             // of container, as the rest
 	HostEnd   int
+	Callers   []int
+	Watched   []int
 	UsageUnit time.Duration
 	Disks     []uint64
 	Applied   map[string]string
@@ -77,18 +80,20 @@ type cgroupRested struct {
 	Scope  string
 }
 
-// restUntil waits until there is something to read from fd. It may be another process
-// image that comes out of it, see wakeUp. It must be called on the main thread.
+// restUntil waits at rest until there is something to read from fd, and wakeUp goes on in
+// another process image; or it returns, then or at once, because contain cannot rest: the
+// caller waits itself. It must be called on the main thread.
 func (c *container) restUntil(fd int) {
-	after, _ := time.ParseDuration(restsAfter)
-	for !c.sleepless && c.terminal == nil && len(c.lent) == 0 {
-		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(after.Milliseconds()))
+	after, err := time.ParseDuration(restsAfter)
+	for err == nil && !c.sleepless && c.terminal == nil && len(c.lent) == 0 {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(after.Milliseconds()))
 		switch {
-		case n > 0:
+		case err == unix.EINTR:
+		case n != 0:
 			return
-		case n == 0 && !staysItself():
+		case !staysItself():
 			c.sleepless = true
-		case n == 0 && c.mayRest():
+		case c.mayRest():
 			c.sleepless = c.rest(fd) != nil
 		}
 	}
@@ -98,16 +103,18 @@ func (c *container) restUntil(fd int) {
 // its capabilities, which must be those that root gets then. If they are not, that would
 // also undo a PDEATHSIG of its own (commit_creds in kernel/cred.c).
 func staysItself() bool {
-	status, err := os.ReadFile("/proc/self/status")
+	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return false
 	}
+	var sets [4]capSet
+	for i, name := range []string{"CapPrm", "CapEff", "CapBnd", "CapInh"} {
+		if sets[i], err = capSetIn(string(text), name); err != nil {
+			return false
+		}
+	}
 	secure, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
-	permitted, err1 := statusField(string(status), "CapPrm")
-	effective, err2 := statusField(string(status), "CapEff")
-	bounding, err3 := statusField(string(status), "CapBnd")
-	return err == nil && err1 == nil && err2 == nil && err3 == nil && secure == 0 &&
-		permitted == bounding && effective == bounding && linuxSince(5, 11)
+	return err == nil && secure == 0 && sets[0] == sets[2] && sets[1] == sets[2] && sets[3]&^sets[2] == 0 && linuxSince(5, 11)
 }
 
 // mayRest tells whether nothing is about to happen.
@@ -123,11 +130,11 @@ func (c *container) mayRest() bool {
 	if c.limits.cpuTime != 0 && (c.limits.cpuTime-cpuTimeUsed(c.cgroup))/time.Duration(c.parallel) < restPays {
 		return false
 	}
-	return c.fault() == nil && c.expired.Load() == nil
+	return c.fault() == nil && c.expired.Load() == nil && !c.killed.Load()
 }
 
 // rest executes contain again, to rest until there is something to read from fd. It
-// returns only if that fails.
+// returns only if that fails. It must be called on the main thread.
 func (c *container) rest(fd int) error {
 	goOn, ok := c.sigs.pause(c)
 	if !ok {
@@ -139,6 +146,7 @@ func (c *container) rest(fd int) error {
 		return err
 	}
 	defer file.Close()
+	defer closeAll(c.watched)
 	own := fmt.Sprintf("%s=%d:%d", C.REST_VARIABLE, unix.Getpid(), file.Fd())
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, C.REST_VARIABLE+"=") })
 	argv, err1 := syscall.SlicePtrFromStrings(calledAs)
@@ -174,10 +182,13 @@ func (c *container) writeDown(fd int) (*os.File, map[string]kept, error) {
 		notes:  [2]C.int32_t{C.int32_t(c.sigs.notes[0]), C.int32_t(c.sigs.notes[1])},
 		caught: C.uint64_t(c.sigs.all), noted: C.uint64_t(c.sigs.noted),
 		until: c.until(),
-		end:   C.int64_t(monotonic()+int64(time.Until(c.startedAt.Add(c.limits.wall-wakesEarly)))) / 1e6,
+		end:   C.int64_t(monotonic()/1e6 + (c.limits.wall - wakesEarly - time.Since(c.startedAt)).Milliseconds()),
 	}
 	head.until.report = C.int(fd)
 	C.name_of_process(&head.name[0])
+	if err := c.watchMemory(&head); err != nil {
+		return nil, nil, err
+	}
 	state, again := c.rested(), new(rested)
 	text, err := json.Marshal(state)
 	if err == nil {
@@ -194,7 +205,39 @@ func (c *container) writeDown(fd int) (*os.File, map[string]kept, error) {
 		return nil, nil, err
 	}
 	state.Files["rest"] = keptFile(file)
+	for _, fd := range c.callers {
+		state.Files[fmt.Sprint("caller's ", fd)] = keptFD(fd)
+	}
 	return file, state.Files, nil
+}
+
+// watchMemory opens what says that the kernel has killed for the memory limit, where
+// that is not for the kernel to act on.
+func (c *container) watchMemory(head *C.struct_rest) error {
+	head.oom_control, head.peak = -1, [2]C.int32_t{-1, -1}
+	c.watched = nil
+	g, ok := c.cgroup.(*cgroup1)
+	if !ok || c.oom == nil {
+		return nil
+	}
+	dir := g.Path("memory")
+	control, err := os.Open(filepath.Join(dir, "memory.oom_control"))
+	if err != nil {
+		return err
+	}
+	c.watched, head.oom_control = append(c.watched, control), C.int32_t(control.Fd())
+	for i, counter := range memoryCounters1 {
+		full, err := ownLimit(dir, counter)
+		if err != nil {
+			continue // swap is not counted
+		}
+		peak, err := os.Open(filepath.Join(dir, counter+"max_usage_in_bytes"))
+		if err != nil {
+			return err
+		}
+		c.watched, head.peak[i], head.full[i] = append(c.watched, peak), C.int32_t(peak.Fd()), C.uint64_t(full)
+	}
+	return nil
 }
 
 func closeOnExec(files map[string]kept) {
@@ -206,6 +249,7 @@ func closeOnExec(files map[string]kept) {
 }
 
 func keptFile(f *os.File) kept { return kept{int(f.Fd()), f.Name()} }
+func keptFD(fd int) kept       { return kept{FD: fd} }
 
 // counterNames are the keys of container.counters in rested.Files.
 var counterNames = [...]string{traffic: "traffic", tcpSockets: "tcp", tcpSockets6: "tcp6"}
@@ -214,7 +258,7 @@ var counterNames = [...]string{traffic: "traffic", tcpSockets: "tcp", tcpSockets
 func (c *container) rested() *rested {
 	r := &rested{
 		ID: c.id, Init: c.init, Started: monotonic() - int64(time.Since(c.startedAt)), Parallel: c.parallel,
-		HostEnd: c.hostEnd, UsageUnit: c.usageUnit, Applied: c.applied, Files: map[string]kept{},
+		HostEnd: c.hostEnd, Callers: c.callers, UsageUnit: c.usageUnit, Applied: c.applied, Files: map[string]kept{},
 	}
 	files := map[string]*os.File{"report": c.report, "entry": c.entry, "oom": c.oom, "usage": c.usage}
 	for i, f := range c.counters {
@@ -244,13 +288,17 @@ func (c *container) rested() *rested {
 			r.Files[what] = keptFile(f)
 		}
 	}
-	r.Files["pidfd"] = kept{FD: int(c.pidfd.Load())}
-	r.Files["notes read"], r.Files["notes written"] = kept{FD: c.sigs.notes[0]}, kept{FD: c.sigs.notes[1]}
+	r.Files["pidfd"] = keptFD(int(c.pidfd.Load()))
+	r.Files["notes read"], r.Files["notes written"] = keptFD(c.sigs.notes[0]), keptFD(c.sigs.notes[1])
 	if c.netns != nil {
-		r.Files["netns"] = kept{FD: int(*c.netns)}
+		r.Files["netns"] = keptFD(int(*c.netns))
 	}
 	if c.rec.wanted {
-		r.Files["record"] = kept{FD: c.rec.fd}
+		r.Files["record"] = keptFD(c.rec.fd)
+	}
+	for i, f := range c.watched {
+		r.Files[fmt.Sprint("watched ", i)] = keptFile(f)
+		r.Watched = append(r.Watched, int(f.Fd()))
 	}
 	for _, d := range c.disks {
 		r.Disks = append(r.Disks, d.number)
@@ -288,6 +336,9 @@ func readRested() (*rested, error) {
 // wakeUp goes on where rest has left off, and undoes what runProgram would have.
 func (r *rested) wakeUp(opts options, rec *record) (st status, err error) {
 	closeOnExec(r.Files)
+	for _, fd := range r.Watched {
+		unix.Close(fd)
+	}
 	_ = rec.open("") // it is open
 	rec.ask(opts)
 	rec.Stage = stageExec
@@ -296,7 +347,7 @@ func (r *rested) wakeUp(opts options, rec *record) (st status, err error) {
 	}
 	c := r.container(opts)
 	if c.cgroup, err = r.manager(); err != nil {
-		return failed, err // the next start cleans up
+		return failed, fmt.Errorf("wake up: %w", err) // the next start cleans up
 	}
 	c.rec = rec
 	defer c.addresses.release()
@@ -323,7 +374,7 @@ func (r *rested) container(opts options) *container {
 	c := &container{
 		id: r.ID, init: r.Init, limits: opts.limits, network: opts.network, parallel: r.Parallel, reported: opts.report != "",
 		task:    task{argv: opts.argv, workdir: opts.workdir, direct: !opts.init},
-		hostEnd: r.HostEnd, usageUnit: r.UsageUnit, applied: r.Applied, told: true,
+		hostEnd: r.HostEnd, callers: r.Callers, usageUnit: r.UsageUnit, applied: r.Applied, told: true,
 		report: r.open("report"), entry: r.open("entry"), oom: r.open("oom"), usage: r.open("usage"),
 		unread: make(chan struct{}), swept: make(chan struct{}),
 		startedAt: time.Now().Add(-time.Duration(monotonic() - r.Started)),
@@ -374,7 +425,7 @@ func (r *rested) manager() (cgroups.Manager, error) {
 }
 
 // look looks whether contain was woken because the program has ended: then that was when
-// it woke. Else its time is kept again.
+// it woke. Else its time is kept again, unless C had to kill it for that.
 func (c *container) look() {
 	ended := isReadable(int(c.pidfd.Load()))
 	if !ended && !c.task.direct && isReadable(int(c.report.Fd())) {
@@ -384,9 +435,20 @@ func (c *container) look() {
 		}
 		ended = err != nil || report.kind == pid1Ended
 	}
+	if C.rest_killed != 0 {
+		e := c.limits.cpuTimeExpiry()
+		if limit := c.limits.wall; limit != 0 && time.Since(c.startedAt) >= limit-wakesEarly {
+			e = c.limits.wallExpiry()
+		}
+		e.hasty = true
+		e.killed.Store(true)
+		c.expired.Store(e)
+		return
+	}
 	switch {
-	case ended:
+	case ended && C.rest_ended != 0:
 		c.wokenAt = time.Now().Add(-time.Duration(monotonic() - int64(C.rest_ended)))
+	case ended:
 	case c.limits.wall != 0 || c.limits.cpuTime != 0:
 		go c.guard(c.keepTime)
 	}

@@ -19,13 +19,19 @@ struct rest {
 	uint64_t noted;	  /* of these, those of note_signal */
 	struct stop until;
 	int64_t end; /* by the wall time of that, clock_ms() */
+
+	/* When the kernel has killed for the memory limit, v1: the file memory.oom_control
+	 * counts a kill, and one of the others has reached that number of bytes. Or -1. */
+	int32_t oom_control, peak[2];
+	uint64_t full[2];
 };
 
 int rest_begin(char **argv, char **envp);
 int rest_was(void);
 
-/* Set when contain has woken: the file, and the time, CLOCK_MONOTONIC nanoseconds. */
-extern int rest_file;
+/* Set when contain has woken: the file; when until.report said so, CLOCK_MONOTONIC
+ * nanoseconds, or 0; and whether the program was killed because its time was up. */
+extern int rest_file, rest_killed;
 extern long long rest_ended;
 
 #endif

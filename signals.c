@@ -19,11 +19,30 @@
 
 static int note_fd = -1;
 
+int __real_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+
+/* The handlers of those that need them for themselves: the Go runtime's, for faults. */
+static struct sigaction theirs[65];
+
+static int is_fault(int sig) { return sig == SIGILL || sig == SIGTRAP || sig == SIGBUS || sig == SIGFPE || sig == SIGSEGV; }
+
+/* fault hands a fault of this process's own to the runtime, or without one to the kernel. */
+static void fault(int sig, siginfo_t *info, void *context)
+{
+	if (theirs[sig].sa_flags & SA_SIGINFO)
+		theirs[sig].sa_sigaction(sig, info, context);
+	else
+		signal(sig, SIG_DFL); /* and it happens again */
+}
+
 static void note(int sig, siginfo_t *info, void *context)
 {
+	if (is_fault(sig) && info->si_code > 0) { /* else somebody has sent it */
+		fault(sig, info, context);
+		return;
+	}
 	int saved = errno;
 	unsigned char b = (unsigned char)(sig | (info->si_code == SI_KERNEL ? NOTE_TO_GROUP : 0));
-	(void)context;
 	ssize_t n = write(note_fd, &b, 1);
 	(void)n;
 	errno = saved;
@@ -33,25 +52,29 @@ static void note(int sig, siginfo_t *info, void *context)
 static unsigned long long noted;
 
 /* note_signal has sig written to fd whenever it arrives, as one byte, with
- * NOTE_TO_GROUP if the kernel has sent it. */
+ * NOTE_TO_GROUP if the kernel has sent it; but of faults only those that are none, but
+ * sent by somebody. */
 int note_signal(int sig, int fd)
 {
-	struct sigaction sa = {.sa_sigaction = note, .sa_flags = SA_RESTART | SA_ONSTACK | SA_SIGINFO};
+	struct sigaction sa = {.sa_sigaction = note, .sa_flags = SA_RESTART | SA_ONSTACK | SA_SIGINFO}, before;
 	sigfillset(&sa.sa_mask); /* awaitHandlers relies on it */
 	note_fd = fd;
+	if (__real_sigaction(sig, NULL, &before) == 0 && before.sa_sigaction != note)
+		theirs[sig] = before;
 	noted |= 1ULL << (sig - 1);
-	return sigaction(sig, &sa, NULL);
+	return __real_sigaction(sig, &sa, NULL);
 }
-
-int __real_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 
 /* __wrap_sigaction stands in the place of sigaction (--wrap, ld(1)), by which the Go
  * runtime, when it begins, makes handlers of its own for all signals: those that are
- * noted already, when contain wakes (rest.c), stay so. */
+ * noted already, when contain wakes (rest.c), stay so. It refuses in silence also what
+ * signal.Reset and the like would do about them; setDefault in status.go goes past it. */
 int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
-	if (act && sig > 0 && noted >> (sig - 1) & 1 && act->sa_sigaction != note)
+	if (act && sig > 0 && sig <= 64 && noted >> (sig - 1) & 1) {
+		theirs[sig] = *act;
 		act = NULL;
+	}
 	return __real_sigaction(sig, act, old);
 }
 
@@ -64,8 +87,8 @@ static int is_stopped(int stat)
 	return end && end[1] == ' ' && end[2] == 'T';
 }
 
-/* used reads the CPU time from a cgroup's file: a number, or first "usage_usec". */
-static long long used(int file)
+/* number_in reads the first number in a cgroup's file: the CPU time, for one. */
+long long number_in(int file)
 {
 	char text[64] = "";
 	ssize_t n = pread(file, text, sizeof text - 1, 0);
@@ -85,7 +108,7 @@ long long left(const struct stop *until, long long end)
 {
 	long long wall = until->wall < 0 ? -1 : end - clock_ms(), cpu = -1;
 	if (until->usage >= 0) {
-		cpu = (until->limit - used(until->usage)) / until->millisecond;
+		cpu = (until->limit - number_in(until->usage)) / until->millisecond;
 		cpu = cpu <= 0 ? 0 : cpu / until->parallel + 1;
 	}
 	if (wall < 0 && until->wall >= 0)

@@ -60,10 +60,10 @@ type signals struct {
 // that Go starts, and read from a signalfd. That says who has sent them, it leaves
 // real-time signals queued by the kernel, which os/signal would merge, and a
 // terminal's Ctrl-Z does not stop an init that has not left the process group yet.
-// But the runtime unblocks many in its threads (runtime.blockableSig): of these
-// most are noted in C, because os/signal does not say who has sent them, nor when it
-// has them all, or has no hold of them: SIGPROF ends in the profiler
-// (runtime.sighandler), 34 is left to C libraries (runtime/sigtab_linux_generic.go).
+// But the runtime unblocks many in its threads (runtime.blockableSig): these are noted
+// in C, because os/signal does not say who has sent them, nor when it has them all, or
+// has no hold of them: SIGPROF ends in the profiler (runtime.sighandler), 34 is left to
+// C libraries (runtime/sigtab_linux_generic.go), and faults are its own.
 //
 // The buffer is larger than any caller's burst: what does not fit is dropped, as
 // the kernel drops what exceeds RLIMIT_SIGPENDING.
@@ -82,7 +82,6 @@ func catchSignals() (*signals, error) {
 func resumeSignals(notes [2]int) (*signals, error) {
 	s := &signals{caught: make(chan os.Signal, 4096), paused: make(chan struct{}), notes: notes}
 	var set unix.Sigset_t
-	var runtimes []os.Signal
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		switch sig {
 		case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD, unix.SIGURG, 32, 33:
@@ -95,16 +94,12 @@ func resumeSignals(notes [2]int) (*signals, error) {
 		s.all |= 1 << (sig - 1)
 		switch sig {
 		case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGTERM,
-			unix.SIGSTKFLT, unix.SIGSYS, unix.SIGPROF, sigRTMin:
+			unix.SIGSTKFLT, unix.SIGSYS, unix.SIGPROF, sigRTMin,
+			unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV:
 			s.noted |= 1 << (sig - 1)
-		case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV:
-			runtimes = append(runtimes, sig) // it needs them for itself
 		default:
 			set.Val[0] |= 1 << (sig - 1)
 		}
-	}
-	if len(runtimes) > 0 { // of none it would make all
-		signal.Notify(s.caught, runtimes...)
 	}
 	var err error
 	if s.fd, err = unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err != nil {
@@ -233,7 +228,8 @@ func awaitHandlers() {
 
 // notedMask are the signals that are sent to processes and noted, as in /proc.
 const notedMask = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1<<(unix.SIGABRT-1) |
-	1<<(unix.SIGTERM-1) | 1<<(unix.SIGSTKFLT-1) | 1<<(unix.SIGSYS-1) | 1<<(unix.SIGPROF-1) | 1<<(sigRTMin-1)
+	1<<(unix.SIGTERM-1) | 1<<(unix.SIGSTKFLT-1) | 1<<(unix.SIGSYS-1) | 1<<(unix.SIGPROF-1) | 1<<(sigRTMin-1) |
+	1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGBUS-1) | 1<<(unix.SIGFPE-1) | 1<<(unix.SIGSEGV-1)
 
 // pendingMask reads one of the masks in a status file of /proc.
 func pendingMask(file, name string) uint64 {

@@ -24,6 +24,7 @@ struct stop {
 /* When it would have ended by its wall time is end, clock_ms() + wall. */
 long long left(const struct stop *until, long long end);
 long long clock_ms(void);
+long long number_in(int file);
 
 int stop_as(int sig, int group, const struct stop *until);
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -22,9 +23,61 @@ void be_patient(void) { __atomic_store_n(&patient, 1, __ATOMIC_RELAXED); }
 
 int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
+/* Spare threads, which wait for what they are to do: pairs of a function and its argument. */
+static pthread_mutex_t spares = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t given = PTHREAD_COND_INITIALIZER;
+static struct {
+	void *(*start)(void *);
+	void *arg;
+} jobs[SPARE_THREADS];
+static int idle, jobs_begin, jobs_end;
+
+static void *spare(void *nothing)
+{
+	(void)nothing;
+	sigset_t urgent; /* awaitHandlers and park_threads send it to all threads */
+	sigemptyset(&urgent);
+	sigaddset(&urgent, SIGURG);
+	pthread_sigmask(SIG_UNBLOCK, &urgent, NULL);
+	pthread_mutex_lock(&spares);
+	while (jobs_begin == jobs_end)
+		pthread_cond_wait(&given, &spares);
+	int mine = jobs_begin++;
+	pthread_mutex_unlock(&spares);
+	pthread_sigmask(SIG_BLOCK, &urgent, NULL); /* as all are when the runtime starts one */
+	return jobs[mine].start(jobs[mine].arg);
+}
+
+/* spare_threads starts threads for later, once in the life of a process, and tells
+ * whether there are SPARE_THREADS. The caller has blocked all signals. */
+int spare_threads(void)
+{
+	pthread_t thread;
+	while (idle < SPARE_THREADS && __real_pthread_create(&thread, NULL, spare, NULL) == 0)
+		idle++;
+	return idle == SPARE_THREADS;
+}
+
+/* take_spare gives a spare thread something to do, if there is one. */
+static int take_spare(void *(*start)(void *), void *arg)
+{
+	pthread_mutex_lock(&spares);
+	int some = idle > 0;
+	if (some) {
+		idle--;
+		jobs[jobs_end].start = start;
+		jobs[jobs_end++].arg = arg;
+		pthread_cond_signal(&given);
+	}
+	pthread_mutex_unlock(&spares);
+	return some;
+}
+
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
 	const int tries = 50;
+	if (take_spare(start, arg))
+		return 0; /* nobody looks at *thread: the runtime's are detached */
 	for (int i = 0;; i++) {
 		int err = __real_pthread_create(thread, attr, start, arg);
 		if (err == 0)

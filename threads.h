@@ -7,4 +7,8 @@ void complain_to(int fd);
 /* be_patient has it be waited for, from now on. */
 void be_patient(void);
 
+/* As many as the Go runtime starts soon, and more. */
+enum { SPARE_THREADS = 12 };
+int spare_threads(void);
+
 #endif

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,16 +14,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 )
 
 // waitRest waits until contain, whose program has said a line, is at rest.
 func (p *process) waitRest(t *testing.T) {
 	t.Helper()
-	waitFor(t, "contain to rest", func() bool {
-		status := readStatus(t, p.cmd.Process.Pid)
-		return field(status, "Threads") == "1" && field(status, "Name") != "exe" // for a moment
-	})
+	waitFor(t, "contain to rest", func() bool { return p.rests(t) })
+}
+
+// rests tells whether contain is at rest: it has one thread, which polls.
+func (p *process) rests(t *testing.T) bool {
+	t.Helper()
+	pid := p.cmd.Process.Pid
+	return field(readStatus(t, pid), "Threads") == "1" && (isIn(pid, 7) || isIn(pid, unix.SYS_PPOLL)) // 7: poll on amd64
+}
+
+// isIn tells whether the first thread of a process is in that system call.
+func isIn(pid, call int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+	return err == nil && strings.HasPrefix(string(text), itoa(call)+" ")
 }
 
 // startResting starts a program that says "ready" and waits, in a contain that rests at
@@ -157,7 +169,7 @@ func TestNoSignalIsLostByRest(t *testing.T) {
 	p := asJob(t, restingPath, "-chroot", rootfs(t), "--", "probe", "signals", "1000000")
 	p.waitLine(t, "ready")
 	program := initPID(t)
-	sigs := []syscall.Signal{syscall.SIGTERM, 40, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGQUIT, 34}
+	sigs := []syscall.Signal{syscall.SIGTERM, 40, syscall.SIGSEGV, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTRAP, syscall.SIGQUIT, 34, syscall.SIGFPE}
 	sent := map[string]int{}
 	send := func(i int) {
 		time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond) // into any of its states
@@ -176,11 +188,13 @@ func TestNoSignalIsLostByRest(t *testing.T) {
 		for line, n := range sent {
 			waitFor(t, "signal "+line, func() bool { return strings.Count("\n"+p.stdout.String(), "\n"+line+"\n") == n })
 		}
-		if field(readStatus(t, p.cmd.Process.Pid), "Threads") == "1" {
+		if p.rests(t) {
 			rests++
 		}
 	}
-	t.Logf("%d rests seen", rests)
+	if rests == 0 {
+		t.Error("it has never rested")
+	}
 	syscall.Kill(program, syscall.SIGKILL)
 	p.wait(t)
 	for line, n := range sent {
@@ -258,26 +272,102 @@ func TestIgnoredSignalInARest(t *testing.T) {
 	}
 }
 
-// Where it cannot execute itself again contain stays as it is.
+// Where it cannot execute itself again, or would not be the same, contain stays as it is.
 func TestRestIsNotPossible(t *testing.T) {
 	leavesNothing(t)
+	args := []string{"-chroot", rootfs(t), "--", "probe", "signals", "2"}
 	own := filepath.Join(t.TempDir(), "contain")
 	copyFile(t, containPath, own, 0o755)
-	p := startCommand(t, exec.Command(own, "-chroot", rootfs(t), "--", "probe", "signals", "2"))
+	unexecutable := startCommand(t, exec.Command(own, args...))
+	for what, p := range map[string]*process{
+		"not executable": unexecutable,
+		"secure bits":    startCommand(t, exec.Command("setpriv", append([]string{"--securebits", "+no_setuid_fixup", restingPath}, args...)...)),
+	} {
+		p.waitLine(t, "ready")
+		if p == unexecutable { // within a second of its start
+			must(t, os.Chmod(own, 0o644))
+		}
+		p.signal(t, syscall.SIGUSR1)
+		// It has polled before.
+		waitFor(t, "contain to wait without an end: "+what, func() bool { return isIn(p.cmd.Process.Pid, unix.SYS_READ) })
+		if threads := field(readStatus(t, p.cmd.Process.Pid), "Threads"); threads == "1" {
+			t.Errorf("%s: it rests", what)
+		}
+		p.signal(t, syscall.SIGTERM)
+		p.wait(t).want(t, 0, "ready\n10\n15\n")
+	}
+}
+
+// What the caller has left open stays so: a lock is held as long as contain is there, and
+// the other end of a pipe sees the end of contain, not of its first life. The program has
+// none of it.
+func TestFilesOfTheCallerInARest(t *testing.T) {
+	leavesNothing(t)
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, err := os.Create(path)
+	must(t, err)
+	r, w, err := os.Pipe()
+	must(t, err)
+	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	cmd := exec.Command(restingPath, "-chroot", rootfs(t), "--", "probe", "after", "10", "/bin/probe", "fds")
+	cmd.ExtraFiles = []*os.File{lock, w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p := startCommand(t, cmd)
+	lock.Close()
+	w.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Read(make([]byte, 1))
+		ended <- err
+	}()
 	p.waitLine(t, "ready")
-	if err := os.Chmod(own, 0o644); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		p.waitRest(t)
+		again, err := os.Open(path)
+		must(t, err)
+		if err := unix.Flock(int(again.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+			t.Errorf("the lock: %v", err)
+		}
+		again.Close()
+		select {
+		case err := <-ended:
+			t.Errorf("the pipe: %v", err)
+		default:
+		}
+		p.signal(t, syscall.SIGTSTP)
+		p.nextStop(t)
+		p.signal(t, syscall.SIGCONT)
+		p.nextStop(t)
 	}
 	p.signal(t, syscall.SIGUSR1)
-	waitFor(t, "contain to wait without an end", func() bool { // it has polled before
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", p.cmd.Process.Pid))
-		return err == nil && strings.HasPrefix(string(text), fmt.Sprintf("%d ", unix.SYS_READ))
-	})
-	if threads := field(readStatus(t, p.cmd.Process.Pid), "Threads"); threads == "1" {
-		t.Error("it rests")
+	if r := p.wait(t); r.status != 0 || strings.Contains(r.stdout, "\n3 ") || strings.Contains(r.stdout, "\n4 ") {
+		t.Errorf("status %d, stdout %q", r.code(), r.stdout)
 	}
-	p.signal(t, syscall.SIGTERM)
-	p.wait(t).want(t, 0, "ready\n10\n15\n")
+	<-ended
+}
+
+// Where there are too many processes for contain to wake, what it waits for ends in time,
+// and signals are passed on.
+func TestWakeWithoutProcesses(t *testing.T) {
+	leavesNothing(t)
+	dir, procs := box(t, "pids")
+	report := filepath.Join(t.TempDir(), "report")
+	limit := loose("1s", "8s")
+	cmd := boxed(procs, "-chroot", rootfs(t), "-report", report, "-timeout", limit, "--", "probe", "signals", "2")
+	cmd.Args[slices.Index(cmd.Args, containPath)] = restingPath
+	p := reporting{startCommand(t, cmd), report}
+	p.waitLine(t, "ready")
+	p.waitRest(t)
+	now, err := os.ReadFile(filepath.Join(dir, "pids.current"))
+	must(t, err)
+	must(t, cgroups.WriteFile(dir, "pids.max", strings.TrimSpace(string(now))))
+	p.signal(t, syscall.SIGUSR1)
+	p.waitLine(t, "10")
+	waitFor(t, "the program to end", func() bool { return len(programs(t)) == 0 })
+	must(t, cgroups.WriteFile(dir, "pids.max", "max"))
+	r, rep := p.end(t)
+	r.wantError(t, 124, "time limit of "+limit+" exceeded, killed")
+	rep.wantEnd(t, "run", "timeout", 124, anyEnd, 9)
 }
 
 // A caller's variable does not make contain believe that it has rested.
@@ -288,7 +378,21 @@ func TestForgedRest(t *testing.T) {
 		cmd.Env = append(slices.Clone(os.Environ()), "_CONTAIN_AT_REST="+value)
 		startCommand(t, cmd).wait(t).want(t, 3, "")
 	}
-	// About this process, of which a shell could know: it can only be refused.
-	cmd := exec.Command("sh", "-c", `_CONTAIN_AT_REST=$$:0 exec "$@"`, "sh", containPath, "-chroot", rootfs(t), "--", "probe", "exit", "3")
-	startCommand(t, cmd).wait(t).wantError(t, 125, "_CONTAIN_AT_REST")
+	// About this process, of which a shell can know, and in the form that contain has for
+	// it, a sealed file of root's, which the program could have made.
+	fd, err := unix.MemfdCreate("contain-rest", unix.MFD_ALLOW_SEALING)
+	must(t, err)
+	file := os.NewFile(uintptr(fd), "contain-rest")
+	cmd := exec.Command("sh", "-c", `read go; _CONTAIN_AT_REST=$$:3 exec "$@"`, "sh", containPath, "-chroot", rootfs(t), "--", "probe", "exit", "3")
+	cmd.ExtraFiles = []*os.File{file}
+	stdin, err := cmd.StdinPipe()
+	must(t, err)
+	p := startCommand(t, cmd)
+	content := binary.NativeEndian.AppendUint32(nil, uint32(p.cmd.Process.Pid))
+	_, err = file.Write(append(content, make([]byte, 1000)...))
+	must(t, err)
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	must(t, err)
+	fmt.Fprintln(stdin, "go")
+	p.wait(t).wantError(t, 125, "_CONTAIN_AT_REST")
 }
