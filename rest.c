@@ -218,6 +218,14 @@ static void sleep_until_needed(const struct rest *r, int signals)
 	}
 }
 
+/* is_readable tells whether there is something to read, or of a pidfd whether that has
+ * ended. */
+static int is_readable(int fd)
+{
+	struct pollfd one = {.fd = fd, .events = POLLIN};
+	return poll(&one, 1, 0) > 0;
+}
+
 /* make_room returns when Go has the threads that it needs. Where there are too many
  * processes signals go on being passed on; and a program whose time is up has no say. */
 static void make_room(const struct rest *r, int signals)
@@ -226,7 +234,7 @@ static void make_room(const struct rest *r, int signals)
 	for (int i = 0; !spare_threads(); i++) {
 		pass_all(r, signals);
 		usleep(moment * 1000);
-		if (i >= moments && left(&r->until, r->end) == 0) {
+		if (i >= moments && left(&r->until, r->end) == 0 && !is_readable(r->program)) {
 			rest_killed = 1;
 			pass(r, SIGKILL, 0);
 		}
@@ -251,7 +259,6 @@ int rest_was(void)
 {
 	struct rest r;
 	struct timespec now;
-	struct pollfd report = {.events = POLLIN};
 	sigset_t all;
 	int fd = find(&r);
 	if (fd < 0)
@@ -267,9 +274,8 @@ int rest_was(void)
 		/* What has been mapped of the binary by now, and is not needed here: 0.8 MB. */
 		madvise(&__executable_start, (size_t)(etext - &__executable_start), MADV_DONTNEED);
 		sleep_until_needed(&r, signals);
-		report.fd = r.until.report;
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (poll(&report, 1, 0) > 0)
+		if (is_readable(r.until.report))
 			rest_ended = now.tv_sec * 1000000000LL + now.tv_nsec;
 		make_room(&r, signals);
 		close(signals);

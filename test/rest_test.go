@@ -111,7 +111,7 @@ func TestRest(t *testing.T) {
 
 // Out of a rest contain ends as out of none.
 func TestEndOfARest(t *testing.T) {
-	root := rootfs(t)
+	root := mappable(t)
 	for _, c := range []struct {
 		flags, program string
 		code, signal   int
