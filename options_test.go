@@ -454,3 +454,18 @@ func TestParseGC(t *testing.T) {
 		}
 	}
 }
+
+// What reading a command line costs is counted, as test/counts.tsv does for a whole start.
+func TestParseAllocations(t *testing.T) {
+	const baseline, grown = 137, 5 // per cent
+	args := []string{"-chroot", "/r", "-memory-limit", "128M", "-memory-soft-limit", "64M", "-cpu-core-ids", "0-3,7", "-cpus", "1.5", "-cpu-weight", "50",
+		"-pids-limit", "100", "-network-address", "192.168.2.17/24", "-network-address", "fd00::2/64", "-network-bandwidth", "10mbit", "-gateway", "192.168.2.1",
+		"-dns", "1.1.1.1", "-hosts", "a:10.0.0.1", "-ulimit", "nofile=1024", "-user", "5:7", "-cap-add", "NET_ADMIN", "-env", "A=b", "-timeout", "30s", "p", "q"}
+	if _, err := parseOptions(args); err != nil {
+		t.Fatal(err)
+	}
+	got := testing.AllocsPerRun(100, func() { parseOptions(args) })
+	if got > baseline*(100+grown)/100 {
+		t.Errorf("%.0f allocations, were %d: worth it? Then change the number", got, baseline)
+	}
+}
