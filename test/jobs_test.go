@@ -75,21 +75,33 @@ func TestStopAndContinue(t *testing.T) {
 	p := asJob(t, containPath, "-chroot", rootfs(t), "--", "probe", "wait")
 	p.waitLine(t, "ready")
 	for range 5 {
-		p.signal(t, syscall.SIGTSTP)
-		if got := p.nextStop(t); got != syscall.SIGTSTP {
-			t.Fatalf("contain stopped by %d", got)
-		}
-		if state := field(readStatus(t, initPID(t)), "State"); !strings.HasPrefix(state, "T") {
-			t.Errorf("the program's state is %q", state)
-		}
-		p.signal(t, syscall.SIGCONT)
-		if got := p.nextStop(t); got != 0 {
-			t.Fatalf("contain stopped again, by %d", got)
-		}
-		waitFor(t, "the program to go on", func() bool { return !strings.HasPrefix(field(readStatus(t, initPID(t)), "State"), "T") })
+		p.stopAndContinue(t)
 	}
-	p.signal(t, syscall.SIGTERM)
-	if r := p.wait(t); !r.status.Signaled() || r.status.Signal() != syscall.SIGTERM {
+	p.endBy(t, syscall.SIGTERM)
+}
+
+// stopAndContinue has a job and its program stop, by the terminal's signal, and go on.
+func (p *process) stopAndContinue(t *testing.T) {
+	t.Helper()
+	p.signal(t, syscall.SIGTSTP)
+	if got := p.nextStop(t); got != syscall.SIGTSTP {
+		t.Fatalf("contain stopped by %d", got)
+	}
+	if state := field(readStatus(t, initPID(t)), "State"); !strings.HasPrefix(state, "T") {
+		t.Errorf("the program's state is %q", state)
+	}
+	p.signal(t, syscall.SIGCONT)
+	if got := p.nextStop(t); got != 0 {
+		t.Fatalf("contain stopped again, by %d", got)
+	}
+	waitFor(t, "the program to go on", func() bool { return !strings.HasPrefix(field(readStatus(t, initPID(t)), "State"), "T") })
+}
+
+// endBy ends the program by a signal, which is how contain ends then.
+func (p *process) endBy(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	p.signal(t, sig)
+	if r := p.wait(t); !r.status.Signaled() || r.status.Signal() != sig {
 		t.Errorf("wait status %#x", r.status)
 	}
 }

@@ -153,13 +153,7 @@ func TestSignalsInARest(t *testing.T) {
 	leavesNothing(t)
 	sigs := forwardable()
 	p := startResting(t, "-chroot", rootfs(t), "--", "probe", "signals", itoa(len(sigs)))
-	want := "ready\n"
-	for _, sig := range sigs {
-		p.signal(t, syscall.Signal(sig))
-		p.waitLine(t, itoa(sig))
-		want += itoa(sig) + "\n"
-	}
-	p.wait(t).want(t, 0, want)
+	p.passesOn(t, sigs)
 }
 
 // No signal is lost, or comes twice, while contain goes to rest and wakes, again and
@@ -211,20 +205,9 @@ func TestStopInARest(t *testing.T) {
 	p.waitLine(t, "ready")
 	for range 2 {
 		p.waitRest(t)
-		p.signal(t, syscall.SIGTSTP)
-		if got := p.nextStop(t); got != syscall.SIGTSTP {
-			t.Fatalf("contain stopped by %d", got)
-		}
-		p.signal(t, syscall.SIGCONT)
-		if got := p.nextStop(t); got != 0 {
-			t.Fatalf("contain stopped again, by %d", got)
-		}
-		waitFor(t, "the program to go on", func() bool { return !strings.HasPrefix(field(readStatus(t, initPID(t)), "State"), "T") })
+		p.stopAndContinue(t)
 	}
-	p.signal(t, syscall.SIGTERM)
-	if r := p.wait(t); !r.status.Signaled() || r.status.Signal() != syscall.SIGTERM {
-		t.Errorf("wait status %#x", r.status)
-	}
+	p.endBy(t, syscall.SIGTERM)
 }
 
 // Time limits end what contain rests for, and not later.

@@ -29,11 +29,18 @@ func TestEverySignalReachesTheProgram(t *testing.T) {
 	sigs := forwardable()
 	p := start(t, "-chroot", rootfs(t), "--", "probe", "signals", strconv.Itoa(len(sigs)))
 	p.waitLine(t, "ready")
+	p.passesOn(t, sigs)
+}
+
+// passesOn sends the signals, one after the other, to a contain whose program prints them
+// and ends after the last.
+func (p *process) passesOn(t *testing.T, sigs []int) {
+	t.Helper()
 	want := "ready\n"
 	for _, sig := range sigs {
 		p.signal(t, syscall.Signal(sig))
-		p.waitLine(t, strconv.Itoa(sig))
-		want += strconv.Itoa(sig) + "\n"
+		p.waitLine(t, itoa(sig))
+		want += itoa(sig) + "\n"
 	}
 	p.wait(t).want(t, 0, want)
 }
