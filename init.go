@@ -253,6 +253,9 @@ func mountRootfs() {
 		err = unix.MoveMount(rootfsFD, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	}
 	if err == nil {
+		err = unix.Mount("", place, "", unix.MS_REC|unix.MS_PRIVATE, "")
+	}
+	if err == nil {
 		err = mountOwnFiles(rootfsFD, C.PID1_FILES)
 	}
 	if err != nil {

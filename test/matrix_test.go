@@ -829,10 +829,13 @@ func TestServerOfTheRootHangs(t *testing.T) {
 func TestOddPlaces(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
+	named := filepath.Join(t.TempDir(), "named")
+	must(t, os.CopyFS(named, os.DirFS(root)), os.MkdirAll(filepath.Join(named, "etc"), 0o755))
+	must(t, os.WriteFile(filepath.Join(named, "etc", "resolv.conf"), nil, 0o644), os.WriteFile(filepath.Join(named, "etc", "hosts"), nil, 0o644))
 	for _, propagation := range []string{"shared", "slave", "private"} {
-		script := `a=$(cat /proc/self/mountinfo); "$0" -chroot "$1" -network-address 172.17.0.99/24 -- probe exit 7; s=$?
+		script := `a=$(cat /proc/self/mountinfo); "$0" -chroot "$1" -network-address 172.17.0.99/24 -dns 192.0.2.1 -hosts a:192.0.2.2 -- probe exit 7; s=$?
 			[ "$a" = "$(cat /proc/self/mountinfo)" ] || echo other mounts; exit $s`
-		cmd := exec.Command("unshare", "-m", "--propagation", propagation, "bash", "-c", script, containPath, root)
+		cmd := exec.Command("unshare", "-m", "--propagation", propagation, "bash", "-c", script, containPath, named)
 		startCommand(t, cmd).wait(t).want(t, 7, "")
 	}
 	// A chroot, with or without a mount to pivot from, and with contain's own /proc.
