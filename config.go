@@ -140,13 +140,19 @@ func shareNetwork(config *configs.Config, opts options, h host) {
 func mounts() []*configs.Mount {
 	const hard = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 	return []*configs.Mount{
-		{Source: "proc", Destination: "/proc", Device: "proc", Flags: hard},
+		procMount(),
 		{Source: "tmpfs", Destination: "/dev", Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
 		{Source: "devpts", Destination: "/dev/pts", Device: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5,max=256"},
 		{Source: "shm", Destination: "/dev/shm", Device: "tmpfs", Flags: hard, Data: "mode=1777,size=65536k"},
 		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: hard},
 		{Source: "sysfs", Destination: "/sys", Device: "sysfs", Flags: hard | unix.MS_RDONLY},
 	}
+}
+
+// procMount is the procfs of every container.
+func procMount() *configs.Mount {
+	const hard = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
+	return &configs.Mount{Source: "proc", Destination: "/proc", Device: "proc", Flags: hard}
 }
 
 // mountOptions names the flags of a mount that keep something from the program.

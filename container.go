@@ -150,7 +150,7 @@ func createContainer(opts options, h host) (*container, error) {
 		return nil, then(err, c.destroy())
 	}
 	c.wanted = wantedMounts(c.config)
-	c.setup = takeOver(c.config, c.network, cgroup2Root)
+	c.setup = takeOver(c.config, c.network)
 	// It was checked as "/". Now it is where init.go mounts it, and the directory
 	// that libcontainer starts its init in.
 	c.config.Rootfs = filepath.Join(stateDir, c.id)

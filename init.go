@@ -191,7 +191,6 @@ func init() {
 	}
 	dieWithParent()
 	beginSetup()
-	mountRootfs()
 	detachStdio()
 	libcontainer.Init() // does not return
 }
@@ -243,8 +242,9 @@ func failSetup(err error) {
 const rootfsFD = C.PID1_ROOTFS
 
 // mountRootfs mounts the rootfs at the place that libcontainer takes it from. It
-// has made that its working directory.
-func mountRootfs() {
+// has made that its working directory. What is mounted in it from now on is seen in here
+// only: where DIR is on a shared mount, this tree is its peer still.
+func mountRootfs() error {
 	place, err := os.Getwd()
 	if err == nil {
 		err = makeReachable(place)
@@ -258,10 +258,7 @@ func mountRootfs() {
 	if err == nil {
 		err = mountOwnFiles(rootfsFD, C.PID1_FILES)
 	}
-	if err != nil {
-		failSetup(fmt.Errorf("mount the rootfs: %w", err))
-	}
-	unix.Close(rootfsFD)
+	return err
 }
 
 // makeReachable makes a place for the rootfs at the path dir, if this process cannot go

@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -22,45 +23,94 @@ import (
 // file each string has its zero, and at the end is one more.
 type setup [][3]string
 
-// Kinds of steps.
+// Kinds of steps, with what follows them.
 const (
-	setSysctl   = "sysctl"  // a name and a value, in the namespaces of the init
-	tellOfNetns = "netns"   // contain, that the network namespace is ready for an interface
-	showCgroup  = "cgroup"  // a directory, and its name in cgroup2Root
-	showCgroups = "cgroups" // the cgroups so far there, and nothing else
+	setSysctl    = "sysctl" // a name and a value, in the namespaces of the init
+	raise        = "up"     // an interface
+	tellOfNetns  = "netns"  // contain, that the network namespace is ready for an interface
+	mountRoot    = "mount the rootfs"
+	mountNew     = "mount"          // a place in the rootfs, and what is new there
+	makeNode     = "device"         // a path there, and what it is
+	bindCgroup   = "cgroup"         // a place there, and the directory that is shown
+	protectMount = "protect"        // a place there where all is made
+	makeReadonly = "make read-only" // a path there, in a mount
+	maskPath     = "mask"           // a path there, in a mount
 )
 
 // takeOver takes from libcontainer's configuration what is to be the init's, and returns
 // it. libcontainer has checked it by then.
 //
 // The network namespace is ready for the interface as soon as the sysctls are set: that
-// is made while the init goes on, 0.6 ms less for the program to wait for. On v1 some ten
-// cgroups are shown, which libcontainer would take 0.1 ms each for (measured), if this host
-// has the directory place for them, which is cgroup2Root.
-func takeOver(config *configs.Config, n network, place string) (s setup) {
+// is made while the init goes on, 0.6 ms less for the program to wait for. The rest is
+// what libcontainer takes longer for, see mounts.go; but for the symbolic links in /dev,
+// which it makes unless a mount of its own takes as long. To root of a user namespace it
+// has other ways: contain opens for it what that may not reach.
+func takeOver(config *configs.Config, n network) (s setup) {
 	for _, name := range slices.SortedFunc(maps.Keys(config.Sysctl), compareSysctls) {
 		s = append(s, [3]string{setSysctl, name, config.Sysctl[name]})
 	}
 	config.Sysctl = nil
+	if len(config.Networks) > 0 {
+		s = append(s, [3]string{raise, "lo"})
+		config.Networks = nil
+	}
 	if len(n.address) > 0 {
 		s = append(s, [3]string{tellOfNetns})
 	}
-	top := slices.IndexFunc(config.Mounts, func(m *configs.Mount) bool { return m.Destination == cgroup2Root && m.Device == "tmpfs" })
-	// Root of a user namespace may not reach them: contain opens them for libcontainer.
-	if top < 0 || config.Namespaces.Contains(configs.NEWUSER) || !exists(place, "") {
+	s = append(s, [3]string{mountRoot})
+	if config.Namespaces.Contains(configs.NEWUSER) {
 		return s
 	}
-	var others []*configs.Mount
+	var protect setup
 	for _, m := range config.Mounts {
-		if name, ok := strings.CutPrefix(m.Destination, cgroup2Root+"/"); ok && m.Device == "bind" {
-			s = append(s, [3]string{showCgroup, m.Source, name})
-		} else if m != config.Mounts[top] {
-			others = append(others, m)
+		flags := m.Flags
+		if m.Device == "bind" {
+			s = append(s, [3]string{bindCgroup, m.Destination, m.Source})
+			continue
+		}
+		if m.Device == "tmpfs" && flags&unix.MS_RDONLY != 0 { // others are mounted in it
+			flags &^= unix.MS_RDONLY
+			protect = append(protect, [3]string{protectMount, m.Destination})
+		}
+		s = append(s, [3]string{mountNew, m.Destination, m.Device + " " + m.Source + " " + strconv.Itoa(flags) + " " + m.Data})
+	}
+	s = append(s, protect...)
+	for _, d := range config.Devices {
+		s = append(s, [3]string{makeNode, d.Path, nodeOf(d).numbers()})
+	}
+	for _, path := range config.ReadonlyPaths {
+		s = append(s, [3]string{makeReadonly, path})
+	}
+	for _, path := range config.MaskPaths {
+		s = append(s, [3]string{maskPath, path})
+	}
+	config.Mounts, config.Devices, config.ReadonlyPaths, config.MaskPaths = nil, nil, nil, nil
+	return s
+}
+
+// readMount reads what takeOver has written about a mount.
+func readMount(at, what string) (*configs.Mount, error) {
+	fields := strings.SplitN(what, " ", 4)
+	if len(fields) != 4 {
+		return nil, errors.New("contain's file for the init does not say what")
+	}
+	flags, err := strconv.Atoi(fields[2])
+	return &configs.Mount{Destination: at, Device: fields[0], Source: fields[1], Flags: flags, Data: fields[3]}, err
+}
+
+// readNode reads what takeOver has written about a device.
+func readNode(at, what string) (n node, err error) {
+	n.path = at
+	fields := strings.Fields(what)
+	for i, number := range []*int{&n.mode, &n.device, &n.uid, &n.gid} {
+		if i == len(fields) {
+			return n, errors.New("contain's file for the init does not say what")
+		}
+		if *number, err = strconv.Atoi(fields[i]); err != nil {
+			return n, err
 		}
 	}
-	bind := configs.Mount{Source: cgroup2Root, Destination: cgroup2Root, Device: "bind", Flags: unix.MS_BIND | unix.MS_REC | config.Mounts[top].Flags}
-	config.Mounts = append(others, &bind)
-	return append(s, [3]string{showCgroups})
+	return n, nil
 }
 
 // compareSysctls puts forwarding first, for a change of it changes others
@@ -103,29 +153,13 @@ func readSetup(f io.ReaderAt) (s setup, err error) {
 // do does the steps. It runs in the container's init, whose mounts are still the host's,
 // but private, and whose other namespaces are the program's.
 func (s setup) do() error {
-	proc := -1
-	var shown []looseMount
+	place, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	w := worker{proc: -1}
 	for _, step := range s {
-		var err error
-		switch step[0] {
-		case setSysctl:
-			if proc < 0 {
-				proc, err = newProc()
-			}
-			if err == nil {
-				err = writeSysctl(proc, step[1], step[2])
-			}
-		case tellOfNetns:
-			_, err = unix.Write(reportFD, pid1Report{kind: pid1Netns}.encode())
-		case showCgroup:
-			t := looseMount{name: step[2]}
-			t.fd, err = unix.OpenTree(unix.AT_FDCWD, step[1], unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-			shown = append(shown, t)
-		case showCgroups:
-			err = mountCgroups(shown)
-		default:
-			err = errors.New("unknown step")
-		}
+		err := w.do(step[0], step[1], step[2])
 		switch {
 		case err != nil && step[1] == "":
 			return fmt.Errorf("%s: %w", step[0], reason(err))
@@ -133,33 +167,74 @@ func (s setup) do() error {
 			return fmt.Errorf("%s %s: %w", step[0], quoted(step[1]), reason(err))
 		}
 	}
-	if proc >= 0 {
-		return unix.Close(proc)
-	}
-	return nil
+	w.places.close()
+	return unix.Chdir(place) // protect has left it
 }
 
-// newProc returns a procfs that is mounted nowhere: what is mounted at /proc may be
-// read-only there, in a container.
-func newProc() (int, error) {
-	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return -1, fmt.Errorf("fsopen: %w", err)
-	}
-	defer unix.Close(fs)
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, fmt.Errorf("fsconfig: %w", err)
-	}
-	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)
-	if err != nil {
-		return -1, fmt.Errorf("mount a procfs: %w", err)
-	}
-	return mount, nil
+// worker does steps.
+type worker struct {
+	proc   int // a procfs that is mounted nowhere; -1: none
+	places places
 }
 
-// writeSysctl sets a kernel parameter, by its name with dots.
-func writeSysctl(proc int, name, value string) error {
-	fd, err := unix.Openat(proc, "sys/"+strings.ReplaceAll(name, ".", "/"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+func (w *worker) do(kind, at, what string) error {
+	p := &w.places
+	switch kind {
+	case setSysctl:
+		return w.writeSysctl(at, what)
+	case raise:
+		return setUp(at)
+	case tellOfNetns:
+		_, err := unix.Write(reportFD, pid1Report{kind: pid1Netns}.encode())
+		return err
+	case mountRoot:
+		p.at = map[string]int{"/": rootfsFD}
+		return mountRootfs()
+	case mountNew:
+		return w.mount(at, what)
+	case makeNode:
+		n, err := readNode(at, what)
+		if err != nil {
+			return err
+		}
+		return p.device(n)
+	case bindCgroup:
+		return p.bind(at, what)
+	case protectMount:
+		return protect(p.at[at])
+	case makeReadonly:
+		return p.readonly(at)
+	case maskPath:
+		return p.cover(at)
+	}
+	return errors.New("unknown step")
+}
+
+// mount mounts a new file system; or the procfs that there is already, see writeSysctl.
+func (w *worker) mount(at, what string) error {
+	m, err := readMount(at, what)
+	if err != nil {
+		return err
+	}
+	tree := w.proc
+	if w.proc = -1; m.Device != "proc" || tree < 0 {
+		tree, err = newMount(m)
+	}
+	if err != nil {
+		return err
+	}
+	return w.places.attach(at, tree)
+}
+
+// writeSysctl sets a kernel parameter, by its name with dots, in a procfs of its own: what
+// is mounted at /proc may be read-only there, in a container. It becomes the program's.
+func (w *worker) writeSysctl(name, value string) (err error) {
+	if w.proc < 0 {
+		if w.proc, err = newMount(procMount()); err != nil {
+			return fmt.Errorf("make a procfs: %w", err)
+		}
+	}
+	fd, err := unix.Openat(w.proc, "sys/"+strings.ReplaceAll(name, ".", "/"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
@@ -168,37 +243,23 @@ func writeSysctl(proc int, name, value string) error {
 	return then(err, f.Close())
 }
 
-// looseMount is a mount that is attached nowhere yet, and its name where it will be.
-type looseMount struct {
-	name string
-	fd   int
-}
-
-// mountCgroups mounts trees at their names in a file system of their own, read-only, at
-// the place where cgroups are: libcontainer binds all of it there in the rootfs.
-func mountCgroups(shown []looseMount) error {
-	err := unix.Mount("tmpfs", cgroup2Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=64k")
+// setUp sets a network interface up, with two calls where netlink takes twenty.
+func setUp(name string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0) // any can be asked
 	if err != nil {
-		return fmt.Errorf("mount a tmpfs: %w", err)
+		return fmt.Errorf("socket: %w", err)
 	}
-	for _, t := range shown {
-		path := cgroup2Root + "/" + t.name
-		if err := unix.Mkdir(path, 0o755); err != nil {
-			return err
-		}
-		if err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-			return fmt.Errorf("move_mount: %w", err)
-		}
-		unix.Close(t.fd)
-		if err := protect(path); err != nil {
-			return err
-		}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
 	}
-	return protect(cgroup2Root)
-}
-
-// protect makes a mount read-only, and more.
-func protect(path string) error {
-	const hard = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	return unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|hard, "")
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, request); err != nil {
+		return fmt.Errorf("SIOCGIFFLAGS: %w", err)
+	}
+	request.SetUint16(request.Uint16() | unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request); err != nil {
+		return fmt.Errorf("SIOCSIFFLAGS: %w", err)
+	}
+	return nil
 }

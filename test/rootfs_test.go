@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,7 +39,7 @@ func TestRootIsTheDirectory(t *testing.T) {
 	contain(t, "chroot", root, "probe", "cat", "mark").want(t, 0, "inside\n")
 }
 
-// The mounts, in order, are exactly these: nothing of the host's is seen.
+// The mounts are exactly these: nothing of the host's is seen.
 func TestMounts(t *testing.T) {
 	leavesNothing(t)
 	r := contain(t, "-chroot", rootfs(t), "--", "probe", "cat", "/proc/self/mountinfo")
@@ -64,10 +65,14 @@ func TestMounts(t *testing.T) {
 		"/proc/irq proc ro,nosuid,nodev,noexec",
 		"/proc/sys proc ro,nosuid,nodev,noexec",
 	}
-	if len(got) <= len(want) || !slices.Equal(got[1:len(want)+1], want) {
-		t.Errorf("mounts:\n%s\nwant after the root:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	for _, mount := range want {
+		at := slices.Index(got, mount)
+		if at < 0 {
+			t.Fatalf("no mount %s:\n%s", mount, strings.Join(got, "\n"))
+		}
+		got = slices.Delete(got, at, at+1)
 	}
-	for _, mount := range got[min(len(want)+1, len(got)):] {
+	for _, mount := range got[min(1, len(got)):] { // the first is the root
 		point, _, _ := strings.Cut(mount, " ")
 		if !strings.HasPrefix(point, "/proc/") && !strings.HasPrefix(point, "/sys/") {
 			t.Errorf("mount that nobody asked for: %s", mount)
@@ -296,5 +301,30 @@ func TestForkBombIsBounded(t *testing.T) {
 	// may have a lower limit.
 	if n != 4095 && !underSystemd() {
 		t.Errorf("%d children, want 4095", n)
+	}
+}
+
+// What is the host's /dev/null outside is the container's inside: who is root there could
+// change the mode of the host's.
+func TestNullIsTheContainers(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	for _, flag := range []string{"-init", "-init=false"} {
+		cmd := exec.Command(containPath, "-chroot", root, flag, "--", "probe", "cat", "/proc/self/fdinfo/0", "/proc/self/fdinfo/2", "/proc/self/mountinfo")
+		null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+		must(t, err)
+		cmd.Stdin, cmd.Stderr = null, null
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		must(t, cmd.Run(), null.Close())
+		of := regexp.MustCompile(`(?m)^mnt_id:\s*(\d+)$`).FindAllStringSubmatch(out.String(), -1)
+		if len(of) != 2 {
+			t.Fatalf("%s: %s", flag, out.String())
+		}
+		for _, m := range of {
+			if !regexp.MustCompile(`(?m)^` + m[1] + ` \d+ \d+:\d+ \S+ /dev `).Match(out.Bytes()) {
+				t.Errorf("%s: it is of mount %s:\n%s", flag, m[1], out.String())
+			}
+		}
 	}
 }
