@@ -768,23 +768,22 @@ func (c *container) watchOOM() error {
 
 // heedOOM waits for notices, and has the tree killed at one that is for its own limit.
 func (c *container) heedOOM() {
-	for {
-		fds := []unix.PollFd{{Fd: int32(c.oom.Fd()), Events: unix.POLLIN}}
-		if n, err := unix.Poll(fds, -1); err == unix.EINTR {
-			continue
-		} else if n != 1 {
+	fd, killed := int(c.oom.Fd()), false
+	whenReadable(c.oom, func() {
+		if killed || !isReadable(fd) {
 			return
 		}
 		for range oomTries {
 			if readOOM(c.cgroup).own {
+				killed = true
 				c.kill()
 				return
 			}
 			time.Sleep(oomIsCounted)
 		}
 		var count [8]byte
-		c.oom.Read(count[:]) // it was not for this limit
-	}
+		_, _ = unix.Read(fd, count[:]) // it was not for this limit
+	})
 }
 
 // oomError says that the kernel has killed for want of memory, and whether for

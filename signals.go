@@ -131,11 +131,7 @@ func (s *signals) keep(sig unix.Signal) (kept bool) {
 
 // readNotes reads the pipe of signals.c.
 func (s *signals) readNotes() {
-	notes := []unix.PollFd{{Fd: int32(s.notes[0]), Events: unix.POLLIN}}
-	for {
-		_, _ = unix.Poll(notes, -1)
-		s.takeNotes()
-	}
+	whenReadable(os.NewFile(uintptr(s.notes[0]), "noted signals"), s.takeNotes)
 }
 
 // takeNotes keeps what has been noted.
@@ -152,11 +148,19 @@ func (s *signals) takeNotes() {
 }
 
 // read reads the signalfd.
-func (s *signals) read() {
-	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
-	for {
-		_, _ = unix.Poll(fds, -1)
-		s.take()
+func (s *signals) read() { whenReadable(os.NewFile(uintptr(s.fd), "signals"), s.take) }
+
+// whenReadable calls take whenever there may be something to read from a file that does
+// not block, for ever. While it waits it has no thread and none of Go's processors, both
+// of which a waiting call has until Go's monitor sees it.
+func whenReadable(file *os.File, take func()) {
+	waiter, err := file.SyscallConn()
+	if err == nil {
+		err = waiter.Read(func(uintptr) bool { take(); return false })
+	}
+	for err != nil { // the kernel has no room for one more to be waited for so
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(file.Fd()), Events: unix.POLLIN}}, -1)
+		take()
 	}
 }
 

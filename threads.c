@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -73,13 +74,38 @@ static int take_spare(void *(*start)(void *), void *arg)
 	return some;
 }
 
+/*
+ * The first thread that the Go runtime starts is its monitor (sysmon in runtime/proc.go).
+ * It looks at the others 20 microseconds after it has looked, or 50 more, which is how
+ * late the kernel may wake it (timer slack, prctl(2)): two hundred times in a start, on a
+ * processor that has something to do. It may be this late, in nanoseconds: what it would
+ * do is to take a processor from a thread that waits for the kernel, for others to run,
+ * and what waits for long in contain gives it back itself (whenReadable in signals.go).
+ */
+enum { MONITOR_SLACK = 2000000 };
+
+/* create starts a thread. All but the monitor have the slack of the first, as that of
+ * the program is: who starts a thread hands on its own. */
+static int create(int monitor, pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+	static int usual;
+	int own = prctl(PR_GET_TIMERSLACK);
+	if (monitor)
+		usual = own;
+	prctl(PR_SET_TIMERSLACK, monitor ? MONITOR_SLACK : usual);
+	int err = __real_pthread_create(thread, attr, start, arg);
+	prctl(PR_SET_TIMERSLACK, own);
+	return err;
+}
+
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
-	const int tries = 50;
+	static int begun;
+	const int tries = 50, first = !__atomic_exchange_n(&begun, 1, __ATOMIC_RELAXED);
 	if (take_spare(start, arg))
 		return 0; /* nobody looks at *thread: the runtime's are detached */
 	for (int i = 0;; i++) {
-		int err = __real_pthread_create(thread, attr, start, arg);
+		int err = create(first, thread, attr, start, arg);
 		if (err == 0)
 			return 0;
 		if (err != EAGAIN || (i >= tries && !__atomic_load_n(&patient, __ATOMIC_RELAXED))) {

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // bareAndContained are the words before the probe's verb: the program as it is,
@@ -185,5 +188,23 @@ func TestInterruptOfALoop(t *testing.T) {
 		}
 		r = interruptLoop(t, 3, slices.Concat(way, []string{"signals", "1"})...)
 		r.want(t, 0, "ready\n2\n1 ended: 0\nready\n2\n2 ended: 0\nready\n2\n3 ended: 0\nend of the loop\n")
+	}
+}
+
+// How late the kernel may wake it is the caller's, not that of the Go runtime's monitor.
+func TestTimerSlack(t *testing.T) {
+	leavesNothing(t)
+	root := rootfs(t)
+	runtime.LockOSThread() // who forks hands it on
+	defer runtime.UnlockOSThread()
+	before, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	must(t, err)
+	defer func() { must(t, unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(before), 0, 0, 0)) }()
+	for _, slack := range []string{"50000", "1", "12345678"} {
+		n, err := strconv.Atoi(slack)
+		must(t, err, unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(n), 0, 0, 0))
+		for _, flag := range []string{"-init", "-init=false"} {
+			contain(t, "-chroot", root, flag, "--", "probe", "cat", "/proc/self/timerslack_ns").want(t, 0, slack+"\n")
+		}
 	}
 }
