@@ -35,7 +35,7 @@ type cgroupHost struct {
 	v1        []hierarchy // or these
 	swapLimit bool        // swap can be limited together with memory
 	pidsLimit bool        // tasks can be limited
-	own       string      // v2: the directory of contain's own cgroup
+	own       string      // the directory of contain's own cgroup; v1: in the hierarchy of cpuset, or ""
 	parent    string      // v2: the directory that the container's cgroup is made in
 	slice     string      // made by systemd, as a scope in this slice; "": by contain
 	enable    string      // v2: controllers to enable first around the cgroup, such as "+memory"
@@ -130,6 +130,7 @@ func checkCgroup1(need []string) (h cgroupHost, err error) {
 	}
 	h.swapLimit = found["memory"] != "" && exists(found["memory"], "memory.memsw.limit_in_bytes")
 	h.pidsLimit = found["pids"] != ""
+	h.own = found["cpuset"]
 	return h, checkRoom(found["pids"])
 }
 
@@ -360,10 +361,7 @@ func readHostCPUs(cg cgroupHost) (h hostCPUs, err error) {
 	h.available = h.online
 	dir, file := cg.own, "cpuset.cpus.effective"
 	if !cg.v2 {
-		if dir, err = cgroups.GetOwnCgroupPath("cpuset"); err != nil {
-			return h, nil // no cpuset controller: nothing narrows the set
-		}
-		file = "cpuset.effective_cpus"
+		file = "cpuset.effective_cpus" // without the controller nothing narrows the set
 	}
 	// A v2 cgroup without the controller has the set of the next one above.
 	for ; len(dir) >= len(cgroup2Root); dir = filepath.Dir(dir) {

@@ -292,7 +292,9 @@ func cgroupConfig(id string, opts options, host host) *cgroups.Cgroup {
 		r.CpuShares = min(max(opts.cpuWeight*1024/100, 2), 1<<18)
 	}
 	if !h.v2 {
-		return &cgroups.Cgroup{Path: "contain-" + id, Resources: r}
+		// Absolute, for libcontainer.Create would look up contain's own cgroup for each controller
+		// otherwise: 0.4 ms. Nothing is made there, see newCgroup1.
+		return &cgroups.Cgroup{Path: "/contain-" + id, Resources: r}
 	}
 	return &cgroups.Cgroup{Path: strings.TrimPrefix(cgroup2Dir(id, h), cgroup2Root), Resources: r}
 }

@@ -236,7 +236,7 @@ func TestConfigCgroup(t *testing.T) {
 			cgroup := cgroupConfig("0a1b2c3d", test.opts, host{cgroup: test.host})
 			path := map[string]string{"/sys/fs/cgroup/a": "/a/contain-0a1b2c3d", "/sys/fs/cgroup/a.slice": "/a.slice/contain-0a1b2c3d.scope/program"}[test.host.parent]
 			if path == "" {
-				path = "contain-0a1b2c3d"
+				path = "/contain-0a1b2c3d"
 			}
 			if cgroup.Path != path || cgroup.Systemd || cgroup.Rootless {
 				t.Errorf("cgroup %+v", cgroup)

@@ -252,12 +252,12 @@ func openDoors(m cgroups.Manager, exists bool) (d doors, err error) {
 		paths, d.first = g.tasks()
 	}
 	for _, path := range paths {
-		f, err := os.OpenFile(path, flags, 0)
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0) // nobody waits for them, as os would
 		if err != nil {
 			closeAll(d.files)
-			return doors{}, err
+			return doors{}, &os.PathError{Op: "open", Path: path, Err: err}
 		}
-		d.files = append(d.files, f)
+		d.files = append(d.files, os.NewFile(uintptr(fd), path))
 	}
 	return d, nil
 }

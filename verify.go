@@ -250,8 +250,12 @@ func (c *container) verifyMounts(proc string) error {
 	if err != nil {
 		return err
 	}
+	mounts, err := c.wanted()
+	if err != nil {
+		return err
+	}
 	wanted := map[int]bool{}
-	for _, w := range c.wanted {
+	for _, w := range mounts {
 		m := table.at(w.at)
 		switch {
 		case m == nil || m.Mountpoint != w.at, w.fs != "" && m.FSType != w.fs, w.root != "" && m.Root != w.root:

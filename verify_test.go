@@ -44,8 +44,8 @@ func waiting(t *testing.T, opts options) (*container, string) {
 	if err := os.Symlink(dir, proc+"root"); err != nil {
 		t.Fatal(err)
 	}
-	c.wanted = wantedMounts(c.config)
-	fake(t, proc+"mountinfo", tableOf(c.wanted))
+	c.wanted = func() ([]wantedMount, error) { return wantedMounts(c.config), nil }
+	fake(t, proc+"mountinfo", tableOf(wantedMounts(c.config)))
 	return c, proc
 }
 
