@@ -38,7 +38,7 @@ func initCapabilities(program capSet) *configs.Capabilities {
 
 // maskedPaths show nothing and readonlyPaths cannot be written: Docker's defaults; and
 // what tells of the host's memory page by page, and what makes a block device of the
-// host's by being read. Those that a kernel does not have are skipped by libcontainer.
+// host's by being read. Those that a kernel does not have are skipped.
 var maskedPaths = []string{
 	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
 	"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
@@ -293,7 +293,8 @@ func cgroupConfig(id string, opts options, host host) *cgroups.Cgroup {
 	}
 	if !h.v2 {
 		// Absolute, for libcontainer.Create would look up contain's own cgroup for each controller
-		// otherwise: 0.4 ms. Nothing is made there, see newCgroup1.
+		// otherwise: 0.4 ms. It is looked for there, for what is left or frozen; newCgroup1
+		// knows where it is made.
 		return &cgroups.Cgroup{Path: "/contain-" + id, Resources: r}
 	}
 	return &cgroups.Cgroup{Path: strings.TrimPrefix(cgroup2Dir(id, h), cgroup2Root), Resources: r}

@@ -778,21 +778,21 @@ func (c *container) watchOOM() error {
 
 // heedOOM waits for notices, and has the tree killed at one that is for its own limit.
 func (c *container) heedOOM() {
-	fd, killed := int(c.oom.Fd()), false
-	whenReadable(c.oom, func() {
-		if killed || !isReadable(fd) {
-			return
+	fd := int(c.oom.Fd())
+	whenReadable(c.oom, func() (done bool) {
+		if !isReadable(fd) {
+			return false
 		}
 		for range oomTries {
 			if readOOM(c.cgroup).own {
-				killed = true
 				c.kill()
-				return
+				return true
 			}
 			time.Sleep(oomIsCounted)
 		}
 		var count [8]byte
 		_, _ = unix.Read(fd, count[:]) // it was not for this limit
+		return false
 	})
 }
 

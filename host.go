@@ -89,7 +89,7 @@ func checkHost(opts options) (h host, err error) {
 	return h, nil
 }
 
-// beside runs f on another thread, and returns what waits for its end.
+// beside runs f on another thread, and returns what waits for its end, once.
 func beside[T any](f func() (T, error)) func() (T, error) {
 	type result struct {
 		value T

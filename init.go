@@ -253,7 +253,7 @@ func mountRootfs() error {
 		err = unix.MoveMount(rootfsFD, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	}
 	if err == nil {
-		err = unix.Mount("", place, "", unix.MS_REC|unix.MS_PRIVATE, "")
+		err = unix.Mount("", pathOf(rootfsFD), "", unix.MS_REC|unix.MS_PRIVATE, "")
 	}
 	if err == nil {
 		err = mountOwnFiles(rootfsFD, C.PID1_FILES)

@@ -9,8 +9,8 @@
 //     signals on, and reads reports from pid1; after a second it executes itself
 //     again to do that without Go (rest.go, rest.c), until there is more to do.
 //   - libcontainer's init: this same binary, executed again (init.go). It
-//     becomes PID 1 of new namespaces, does what contain wants done first
-//     (setup.go), builds the mounts and pivots into the rootfs. When contain says
+//     becomes PID 1 of new namespaces, mounts what contain wants (setup.go,
+//     mounts.go) and pivots into the rootfs. When contain says
 //     so, which is after the network interface is ready, it executes
 //   - pid1: one page of C (pid1.c), from then on PID 1. It dies with contain,
 //     and the whole PID namespace with it. Its child enters the container's
@@ -23,7 +23,7 @@
 //	argv -> options.go -> (size.go cpuset.go limits.go rlimit.go address.go privileges.go)
 //	     -> host.go (rootfs.go trust.go program.go capability.go seccomp.go bpf.go
 //	     cgroup.go blockio.go network.go) -> config.go
-//	     -> container.go (sweep.go manager.go setup.go pid1.go verify.go) + network.go (attach.go claim.go
+//	     -> container.go (sweep.go manager.go setup.go mounts.go pid1.go verify.go) + network.go (attach.go claim.go
 //	     strict.go names.go bandwidth.go)
 //	     -> signals.go tty.go deadline.go rest.go -> figures.go report.go status.go
 package main

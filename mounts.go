@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	devices "github.com/opencontainers/cgroups/devices/config"
@@ -98,6 +99,9 @@ func (p *places) close() {
 	for _, tree := range p.at {
 		unix.Close(tree)
 	}
+	if p.mask != 0 {
+		unix.Close(p.mask)
+	}
 }
 
 // bind mounts a directory of the host at path, read-only.
@@ -109,21 +113,23 @@ func (p *places) bind(path, source string) error {
 	if err := p.attach(path, tree); err != nil {
 		return err
 	}
-	return protect(tree)
+	delete(p.at, path) // nothing else is mounted there
+	return then(protect(tree), unix.Close(tree))
 }
 
-// protect makes a mount read-only, and more. It changes the working directory:
-// mount_setattr(2), which could do without, is of Linux 5.12.
+// protect makes a mount read-only, and more. mount_setattr(2) is of Linux 5.12; what is
+// mounted at /proc is the host's.
 func protect(tree int) error {
 	const hard = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Fchdir(tree); err != nil {
-		return fmt.Errorf("fchdir: %w", err)
-	}
-	if err := unix.Mount("", ".", "", unix.MS_REMOUNT|unix.MS_BIND|hard, ""); err != nil {
+	if err := unix.Mount("", pathOf(tree), "", unix.MS_REMOUNT|unix.MS_BIND|hard, ""); err != nil {
 		return fmt.Errorf("remount: %w", err)
 	}
 	return nil
 }
+
+// pathOf is a path to what a descriptor is of, be it a file, and whatever is mounted over
+// it: the link is not one by name.
+func pathOf(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // node is a device's, in numbers as mknod(2) takes them.
 type node struct {
@@ -149,14 +155,20 @@ func (p *places) device(n node) error {
 		if c != '/' {
 			continue
 		}
-		if err := unix.Mkdirat(dir, name[:i], 0o755); err != nil && err != unix.EEXIST {
+		err := unix.Mkdirat(dir, name[:i], 0o755)
+		if err == nil {
+			err = unix.Fchmodat(dir, name[:i], 0o755, 0) // whatever the umask
+		}
+		if err != nil && err != unix.EEXIST {
 			return fmt.Errorf("make a directory: %w", err)
 		}
 	}
-	if err := unix.Mknodat(dir, name, uint32(n.mode), n.device); err != nil {
+	if err := unix.Mknodat(dir, name, uint32(n.mode), n.device); err == unix.EEXIST {
+		return nil // asked for twice, or of devpts
+	} else if err != nil {
 		return fmt.Errorf("mknod: %w", err)
 	}
-	if err := unix.Fchmodat(dir, name, uint32(n.mode), 0); err != nil { // whatever the umask
+	if err := unix.Fchmodat(dir, name, uint32(n.mode), 0); err != nil {
 		return fmt.Errorf("chmod: %w", err)
 	}
 	if n.uid == 0 && n.gid == 0 {
@@ -214,7 +226,8 @@ func (p *places) newMask(directory bool) (tree int, err error) {
 	const clone = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC
 	switch {
 	case !directory:
-		return unix.OpenTree(p.at["/dev"], "null", clone)
+		dir, name := p.locate("/dev/null")
+		return unix.OpenTree(dir, name, clone)
 	case p.mask != 0:
 		return unix.OpenTree(p.mask, "", clone|unix.AT_EMPTY_PATH)
 	}

@@ -42,9 +42,10 @@ const (
 //
 // The network namespace is ready for the interface as soon as the sysctls are set: that
 // is made while the init goes on, 0.6 ms less for the program to wait for. The rest is
-// what libcontainer takes longer for, see mounts.go; but for the symbolic links in /dev,
-// which it makes unless a mount of its own takes as long. To root of a user namespace it
-// has other ways: contain opens for it what that may not reach.
+// what libcontainer takes longer for, see mounts.go; but for the symbolic links in /dev
+// (doSetupDev), which it makes unless its configuration binds something on /dev, and that
+// costs as much. To root of a user namespace it has other ways: contain opens for it what
+// that may not reach.
 func takeOver(config *configs.Config, n network) (s setup) {
 	for _, name := range slices.SortedFunc(maps.Keys(config.Sysctl), compareSysctls) {
 		s = append(s, [3]string{setSysctl, name, config.Sysctl[name]})
@@ -153,22 +154,21 @@ func readSetup(f io.ReaderAt) (s setup, err error) {
 // do does the steps. It runs in the container's init, whose mounts are still the host's,
 // but private, and whose other namespaces are the program's.
 func (s setup) do() error {
-	place, err := os.Getwd()
-	if err != nil {
-		return err
-	}
 	w := worker{proc: -1}
 	for _, step := range s {
 		err := w.do(step[0], step[1], step[2])
 		switch {
 		case err != nil && step[1] == "":
-			return fmt.Errorf("%s: %w", step[0], reason(err))
+			return fmt.Errorf("%s: %w", step[0], err)
 		case err != nil:
-			return fmt.Errorf("%s %s: %w", step[0], quoted(step[1]), reason(err))
+			return fmt.Errorf("%s %s: %w", step[0], quoted(step[1]), err)
 		}
 	}
 	w.places.close()
-	return unix.Chdir(place) // protect has left it
+	if w.proc >= 0 { // with -userns
+		unix.Close(w.proc)
+	}
+	return nil
 }
 
 // worker does steps.
@@ -183,7 +183,7 @@ func (w *worker) do(kind, at, what string) error {
 	case setSysctl:
 		return w.writeSysctl(at, what)
 	case raise:
-		return setUp(at)
+		return raiseInterface(at)
 	case tellOfNetns:
 		_, err := unix.Write(reportFD, pid1Report{kind: pid1Netns}.encode())
 		return err
@@ -201,7 +201,11 @@ func (w *worker) do(kind, at, what string) error {
 	case bindCgroup:
 		return p.bind(at, what)
 	case protectMount:
-		return protect(p.at[at])
+		tree, ok := p.at[at]
+		if !ok {
+			return errors.New("is not mounted")
+		}
+		return protect(tree)
 	case makeReadonly:
 		return p.readonly(at)
 	case maskPath:
@@ -240,11 +244,11 @@ func (w *worker) writeSysctl(name, value string) (err error) {
 	}
 	f := os.NewFile(uintptr(fd), name)
 	_, err = f.WriteString(value)
-	return then(err, f.Close())
+	return reason(then(err, f.Close()))
 }
 
-// setUp sets a network interface up, with two calls where netlink takes twenty.
-func setUp(name string) error {
+// raiseInterface sets a network interface up, with two calls where netlink takes twenty.
+func raiseInterface(name string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0) // any can be asked
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)

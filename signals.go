@@ -39,6 +39,7 @@ type signals struct {
 	later  []os.Signal    // taken from caught, for the program
 	fd     int            // the signalfd of most of them
 	notes  [2]int         // a pipe for some, see signals.c
+	files  [2]*os.File    // the signalfd, and the end of the pipe that is read
 	paused chan struct{}  // says that the barrier was reached
 	noting sync.Mutex     // held while what is read from it is kept
 
@@ -105,6 +106,7 @@ func resumeSignals(notes [2]int) (*signals, error) {
 	if s.fd, err = unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("catch signals: %w", err)
 	}
+	s.files = [2]*os.File{os.NewFile(uintptr(s.fd), "signals"), os.NewFile(uintptr(notes[0]), "noted signals")}
 	for sig := 1; sig <= 64; sig++ {
 		if s.noted>>(sig-1)&1 != 0 {
 			C.note_signal(C.int(sig), C.int(s.notes[1]))
@@ -131,7 +133,7 @@ func (s *signals) keep(sig unix.Signal) (kept bool) {
 
 // readNotes reads the pipe of signals.c.
 func (s *signals) readNotes() {
-	whenReadable(os.NewFile(uintptr(s.notes[0]), "noted signals"), s.takeNotes)
+	whenReadable(s.files[1], func() bool { s.takeNotes(); return false })
 }
 
 // takeNotes keeps what has been noted.
@@ -148,19 +150,24 @@ func (s *signals) takeNotes() {
 }
 
 // read reads the signalfd.
-func (s *signals) read() { whenReadable(os.NewFile(uintptr(s.fd), "signals"), s.take) }
+func (s *signals) read() {
+	whenReadable(s.files[0], func() bool { s.take(); return false })
+}
 
-// whenReadable calls take whenever there may be something to read from a file that does
-// not block, for ever. While it waits it has no thread and none of Go's processors, both
+// whenReadable calls take at once, and whenever there may be something to read from a
+// file that does not block, until it is done. take has to read all that there is: of what
+// it leaves it is not told again. A wait has no thread and none of Go's processors, both
 // of which a waiting call has until Go's monitor sees it.
-func whenReadable(file *os.File, take func()) {
+func whenReadable(file *os.File, take func() (done bool)) {
 	waiter, err := file.SyscallConn()
 	if err == nil {
-		err = waiter.Read(func(uintptr) bool { take(); return false })
+		err = waiter.Read(func(uintptr) bool { return take() })
 	}
-	for err != nil { // the kernel has no room for one more to be waited for so
+	if err == nil {
+		return
+	}
+	for !take() { // Go's runtime cannot wait for it: epoll_ctl(2) has failed
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(file.Fd()), Events: unix.POLLIN}}, -1)
-		take()
 	}
 }
 

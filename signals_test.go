@@ -16,13 +16,14 @@ func TestWhenReadable(t *testing.T) {
 			t.Fatal(err)
 		}
 		taken := make(chan byte)
-		go whenReadable(os.NewFile(uintptr(pipe[0]), name), func() {
+		go whenReadable(os.NewFile(uintptr(pipe[0]), name), func() bool {
 			var b [1]byte
 			for isReadable(pipe[0]) {
 				if n, _ := unix.Read(pipe[0], b[:]); n == 1 {
 					taken <- b[0]
 				}
 			}
+			return false
 		})
 		for _, text := range []string{"a", "bc", "d"} {
 			if _, err := unix.Write(pipe[1], []byte(text)); err != nil {

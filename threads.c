@@ -3,6 +3,7 @@
  * tries for a fifth of a second, and would then print its stack and the registers, and
  * die of SIGABRT. The linker puts __wrap_pthread_create in the place of
  * pthread_create (--wrap, ld(1)), through which the runtime starts all threads but the first.
+ * And how late the runtime's monitor may be woken, see MONITOR_SLACK.
  */
 #include "threads.h"
 
@@ -79,8 +80,9 @@ static int take_spare(void *(*start)(void *), void *arg)
  * It looks at the others 20 microseconds after it has looked, or 50 more, which is how
  * late the kernel may wake it (timer slack, prctl(2)): two hundred times in a start, on a
  * processor that has something to do. It may be this late, in nanoseconds: what it would
- * do is to take a processor from a thread that waits for the kernel, for others to run,
- * and what waits for long in contain gives it back itself (whenReadable in signals.go).
+ * do is to take one of Go's processors from a thread that waits for the kernel, for
+ * others to run. There are two or more, unless contain has one CPU only; and what waits
+ * for long takes none (whenReadable in signals.go).
  */
 enum { MONITOR_SLACK = 2000000 };
 
@@ -88,13 +90,13 @@ enum { MONITOR_SLACK = 2000000 };
  * the program is: who starts a thread hands on its own. */
 static int create(int monitor, pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
-	static int usual;
-	int own = prctl(PR_GET_TIMERSLACK);
-	if (monitor)
+	static long usual = -1;
+	long own = syscall(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0); /* prctl() cuts it to an int */
+	if (usual < 0)
 		usual = own;
-	prctl(PR_SET_TIMERSLACK, monitor ? MONITOR_SLACK : usual);
+	syscall(SYS_prctl, PR_SET_TIMERSLACK, monitor ? MONITOR_SLACK : usual, 0, 0, 0);
 	int err = __real_pthread_create(thread, attr, start, arg);
-	prctl(PR_SET_TIMERSLACK, own);
+	syscall(SYS_prctl, PR_SET_TIMERSLACK, own, 0, 0, 0);
 	return err;
 }
 

@@ -153,7 +153,7 @@ func (c *container) openTerminal(p ttyPlan) error {
 }
 
 // openPty opens a new pty of the devpts that is mounted in the container of pid.
-// No path leads out of that: only /dev, which libcontainer has made, is walked.
+// No path leads out of that: only /dev, which is new there, is walked.
 func (t *terminal) openPty(pid int) error {
 	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -1,7 +1,7 @@
 // What was made of the program's process is compared with what was asked for, from
 // outside, while it waits to be executed, and its mounts while the init becomes pid1.
-// libcontainer skips a mask that it does not find: who can rename directories in DIR gets
-// /proc without one, or none at all.
+// With -userns libcontainer makes the mounts, and skips a mask that it does not find: who
+// can rename directories in DIR gets /proc without one, or none at all.
 
 package main
 
@@ -19,7 +19,7 @@ import (
 )
 
 // lookAtMounts begins to compare the mounts, beside what the init does to become pid1:
-// libcontainer has made them all, and nobody else runs there. That is the half of what
+// all are made by then, and nobody else runs there. That is the half of what
 // verify takes.
 func (c *container) lookAtMounts(init int) <-chan error {
 	seen := make(chan error, 1)

@@ -837,6 +837,12 @@ func TestOddPlaces(t *testing.T) {
 			[ "$a" = "$(cat /proc/self/mountinfo)" ] || echo other mounts; exit $s`
 		cmd := exec.Command("unshare", "-m", "--propagation", propagation, "bash", "-c", script, containPath, named)
 		startCommand(t, cmd).wait(t).want(t, 7, "")
+		script = `cd "$1"; mount --bind "$2" "$1"; a=$(cat /proc/self/mountinfo); "$0" -chroot . -- probe exit 7; s=$?
+			[ "$a" = "$(cat /proc/self/mountinfo)" ] || echo other mounts; exit $s`
+		cmd = exec.Command("unshare", "-m", "--propagation", propagation, "bash", "-c", script, containPath, named, t.TempDir())
+		if r := startCommand(t, cmd).wait(t); r.stdout != "" {
+			t.Errorf("%s, something is mounted over DIR: status %d, stdout %q, stderr %q", propagation, r.code(), r.stdout, r.stderr)
+		}
 	}
 	// A chroot, with or without a mount to pivot from, and with contain's own /proc.
 	outer := filepath.Join(t.TempDir(), "outer")
