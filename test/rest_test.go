@@ -156,6 +156,16 @@ func TestSignalsInARest(t *testing.T) {
 	p.passesOn(t, sigs)
 }
 
+// countLines is how many lines of text are line.
+func countLines(text, line string) (n int) {
+	for one := range strings.Lines(text) {
+		if one == line+"\n" {
+			n++
+		}
+	}
+	return n
+}
+
 // No signal is lost, or comes twice, while contain goes to rest and wakes, again and
 // again: its program is stopped and resumed.
 func TestNoSignalIsLostByRest(t *testing.T) {
@@ -180,7 +190,7 @@ func TestNoSignalIsLostByRest(t *testing.T) {
 		p.nextStop(t)
 		send(i + 1)
 		for line, n := range sent {
-			waitFor(t, "signal "+line, func() bool { return strings.Count("\n"+p.stdout.String(), "\n"+line+"\n") == n })
+			waitFor(t, "signal "+line, func() bool { return countLines(p.stdout.String(), line) == n })
 		}
 		if p.rests(t) {
 			rests++
@@ -192,7 +202,7 @@ func TestNoSignalIsLostByRest(t *testing.T) {
 	syscall.Kill(program, syscall.SIGKILL)
 	p.wait(t)
 	for line, n := range sent {
-		if got := strings.Count("\n"+p.stdout.String(), "\n"+line+"\n"); got != n {
+		if got := countLines(p.stdout.String(), line); got != n {
 			t.Errorf("signal %s: sent %d, got %d", line, n, got)
 		}
 	}
