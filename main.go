@@ -221,6 +221,9 @@ func runProgram(opts options, rec *record) (st status, err error) {
 	}
 	defer h.close()
 	rec.Stage = stageSetup
+	// From now on only for others is anything made: cgroups, that the program's user can
+	// read its limits. The program has the caller's umask.
+	unix.Umask(0o022)
 	claim, question, err := h.reserve(opts)
 	if err != nil {
 		return statusOf(err), err

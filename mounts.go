@@ -42,6 +42,9 @@ func (p *places) locate(path string) (dir int, name string) {
 func (p *places) attach(path string, tree int) error {
 	dir, name := p.locate(path)
 	if err := unix.Mkdirat(dir, name, 0o755); err != nil && err != unix.EEXIST {
+		if dir == p.at["/"] {
+			return fmt.Errorf("DIR has no directory %s, and none can be made: %w", name, err)
+		}
 		return fmt.Errorf("make the directory: %w", err)
 	}
 	if err := unix.MoveMount(tree, "", dir, name, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
@@ -164,7 +167,7 @@ func (p *places) device(n node) error {
 		}
 	}
 	if err := unix.Mknodat(dir, name, uint32(n.mode), n.device); err == unix.EEXIST {
-		return nil // asked for twice, or of devpts
+		return nil
 	} else if err != nil {
 		return fmt.Errorf("mknod: %w", err)
 	}

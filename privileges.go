@@ -166,6 +166,10 @@ func (h *host) readPrivileges(p privileges, direct bool) error {
 		if err != nil {
 			return fmt.Errorf("-device %s: %w", quoted(d.path), reason(err))
 		}
+		if at := slices.IndexFunc(h.devices, func(other *devices.Device) bool { return other.Path == d.path }); at >= 0 {
+			h.devices[at].Permissions = h.devices[at].Permissions.Union(node.Permissions)
+			continue
+		}
 		h.devices = append(h.devices, node)
 	}
 	return nil
@@ -209,7 +213,7 @@ func parseDevice(s string) (deviceOption, error) {
 	for _, node := range deviceNodes() {
 		own = append(own, node.Path)
 	}
-	if slices.Contains(own, d.path) {
+	if slices.Contains(own, d.path) || strings.HasPrefix(d.path, "/dev/pts/") || strings.HasPrefix(d.path, "/dev/mqueue/") {
 		return d, errors.New("is contain's own matter")
 	}
 	return d, nil

@@ -284,6 +284,23 @@ func TestUmaskIsInherited(t *testing.T) {
 	startCommand(t, cmd).wait(t).want(t, 0, "750\n")
 }
 
+// What is made for the program it can read, whatever the umask.
+func TestUmaskOfOthers(t *testing.T) {
+	leavesNothing(t)
+	limit := "/sys/fs/cgroup/pids/pids.max"
+	if unified() {
+		limit = "/sys/fs/cgroup/pids.max"
+	}
+	args := []string{containPath, "-chroot", rootfs(t), "-user", "1000"}
+	device := "/dev/net/tun"
+	if _, err := os.Stat(device); err == nil {
+		args = append(args, "-device", device+":r", "-device", device+":w")
+	}
+	args = append(args, "--", "probe", "cat", limit)
+	cmd := exec.Command("sh", append([]string{"-c", `umask 077; exec "$0" "$@"`}, args...)...)
+	startCommand(t, cmd).wait(t).want(t, 0, "4096\n")
+}
+
 func TestForkBombIsBounded(t *testing.T) {
 	leavesNothing(t)
 	root := rootfs(t)
