@@ -369,6 +369,7 @@ func TestQuoted(t *testing.T) {
 func TestParsePrivileges(t *testing.T) {
 	notANumber := "not UID or UID:GID, numbers up to 2147483647"
 	noPermissions, notADevice := "the part behind : is not made of r, w and m", "not a path below /dev"
+	notTheirs := "is contain's own matter"
 	notOwn := "is not of the container alone: net.*, fs.mqueue.* and kernel.{msg*,sem,shm*} are"
 	notAHost, noSysctl := "not a host name: letters, digits, hyphens and dots", "not a name such as net.core.somaxconn"
 	for flag, values := range map[string]map[string]string{
@@ -377,7 +378,8 @@ func TestParsePrivileges(t *testing.T) {
 		"cap-add":  {"chown": "", "CAP_Sys_Admin": "", "ALL": "", "": "no capability of this name, see capabilities(7)", "40": "no capability of this name, see capabilities(7)"},
 		"cap-drop": {"CAP_ALL": "", "CHOWN,KILL": "no capability of this name, see capabilities(7)"},
 		"device": {"/dev/a": "", "/dev/a/b:r": "", "/dev/a:rwm": "", "/dev/a:": noPermissions, "/dev/a:x": noPermissions, "/dev/a:rwmr": noPermissions,
-			"/dev": notADevice, "/dev/": notADevice, "/dev/../etc/passwd": notADevice, "/dev//a": notADevice, "/dev/.": notADevice, "dev/a": notADevice},
+			"/dev": notADevice, "/dev/": notADevice, "/dev/../etc/passwd": notADevice, "/dev//a": notADevice, "/dev/.": notADevice, "dev/a": notADevice,
+			"/dev/null": notTheirs, "/dev/ptmx:r": notTheirs, "/dev/pts/0": notTheirs, "/dev/mqueue/a": notTheirs, "/dev/ptsa": ""},
 		"sysctl": {"net.core.somaxconn=1": "", "kernel.sem=1 2 3 4": "", "fs.mqueue.msg_max=9": "", "net.a=b=c": "", "net.a": "not NAME=VALUE", "net.a=": "not NAME=VALUE",
 			"net.a=1\n2": "not NAME=VALUE", "kernel.core_pattern=x": notOwn, "kernel.hostname=x": notOwn, "vm.overcommit_memory=1": notOwn, "=1": notOwn,
 			"net./../kernel/core_pattern=x": noSysctl, "net...kernel.core_pattern=x": noSysctl, "net.ipv4/ip_forward=1": noSysctl},
