@@ -220,8 +220,11 @@ func (w *worker) mount(at, what string) error {
 	if err != nil {
 		return err
 	}
-	tree := w.proc
-	if w.proc = -1; m.Device != "proc" || tree < 0 {
+	tree := -1
+	if m.Device == "proc" {
+		tree, w.proc = w.proc, -1
+	}
+	if tree < 0 {
 		tree, err = newMount(m)
 	}
 	if err != nil {
