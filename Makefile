@@ -140,7 +140,7 @@ vm-binaries: build probe
 	go test -c -o $(BUILD)/integration.test ./test
 
 # Build for arm64; run its unit tests and a smoke test by user-mode emulation. QEMU 7.2
-# has neither openat2 (rootfs, program, verify) nor bpf (filters) nor a list of neighbours
+# has neither openat2 (rootfs, program, verify) nor open_tree (mounts) nor bpf (filters) nor neighbours
 # (questions), and keeps the limits of memory to itself (prlimit).
 test-arm64: build
 	$(MAKE) build GOARCH=arm64
