@@ -572,8 +572,9 @@ var exchanges = []struct {
 
 // Another user exchanges what DIR has as proc, sys and dev for other directories and
 // symbolic links while programs start: each that runs has every mount and every mask,
-// and for each that does not there is one line. (With -userns libcontainer makes
-// them, and skips masks that it does not find.) What the user does when all is mounted moves mounts, but opens none.
+// and for each that does not there is one line. (libcontainer, which makes them with
+// -userns, skips masks that it does not find.) What the user does when all is mounted
+// moves mounts, but opens none.
 func TestRootExchanged(t *testing.T) {
 	leavesNothing(t)
 	root := exchangedRoot(t)
