@@ -66,7 +66,7 @@ func mountThere(p *places, at string) error {
 	return errors.New("a container has no " + at)
 }
 
-// isReadOnly tells whether a mount is; options are its flags for statfs(2).
+// isReadOnly tells whether the mount that path is in can be read only.
 func isReadOnly(path string) (bool, error) {
 	var fs unix.Statfs_t
 	err := unix.Statfs(path, &fs)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	devices "github.com/opencontainers/cgroups/devices/config"
 	"golang.org/x/sys/unix"
 )
 
@@ -362,6 +363,17 @@ func TestQuoted(t *testing.T) {
 		if got := quoted(test.in); got != test.want {
 			t.Errorf("quoted(%.20q) = %s, want %s", test.in, got, test.want)
 		}
+	}
+}
+
+// A device that is given twice is one, with the permissions of both.
+func TestGiveDevice(t *testing.T) {
+	var h host
+	for _, d := range []deviceOption{{"/dev/a", "r"}, {"/dev/b", "m"}, {"/dev/a", "rw"}} {
+		h.give(&devices.Device{Path: d.path, Rule: devices.Rule{Permissions: devices.Permissions(d.permissions)}})
+	}
+	if len(h.devices) != 2 || h.devices[0].Permissions != "rw" || h.devices[1].Permissions != "m" {
+		t.Errorf("%+v", h.devices)
 	}
 }
 

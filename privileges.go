@@ -166,13 +166,20 @@ func (h *host) readPrivileges(p privileges, direct bool) error {
 		if err != nil {
 			return fmt.Errorf("-device %s: %w", quoted(d.path), reason(err))
 		}
-		if at := slices.IndexFunc(h.devices, func(other *devices.Device) bool { return other.Path == d.path }); at >= 0 {
-			h.devices[at].Permissions = h.devices[at].Permissions.Union(node.Permissions)
-			continue
-		}
-		h.devices = append(h.devices, node)
+		h.give(node)
 	}
 	return nil
+}
+
+// give adds a device to those of the program, or to the permissions of the same one.
+func (h *host) give(node *devices.Device) {
+	for _, d := range h.devices {
+		if d.Path == node.Path {
+			d.Permissions = d.Permissions.Union(node.Permissions)
+			return
+		}
+	}
+	h.devices = append(h.devices, node)
 }
 
 // parseWorkdir reads an absolute path in the container.

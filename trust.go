@@ -1,7 +1,7 @@
 // Whether only root can change what DIR is while a program starts. Who can rename
 // directories on the way to it, or in it, could exchange them between a check and a
-// use: libcontainer, which mounts with -userns, skips masks that it does not find (18 of 60 starts
-// under attack ran with a writable /proc/sys).
+// use: libcontainer, which mounts with -userns, skips masks that it does not find (18 of
+// 60 starts under attack ran with a writable /proc/sys).
 
 package main
 
