@@ -6,8 +6,7 @@
  * It is not part of contain's own code path: pid1.go copies the section "pid1"
  * of this binary behind an ELF header into a memfd, and libcontainer executes
  * that as its last step. So nothing here may refer to anything outside the
- * section: no constants in .rodata (no string literals, no jump tables, no
- * vectorised copies), no calls of library functions, also not by the compiler.
+ * section (bare.h).
  *
  * What it inherits:
  *	fd 0-2	the program's
@@ -49,8 +48,8 @@
  * With task.direct it becomes the program itself: steps 1 to 3 and 5b to 5f.
  */
 #include "pid1.h"
+#include "bare.h"
 
-#include <asm/unistd.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -67,46 +66,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define HERE __attribute__((section("pid1"), used, noinline, no_stack_protector))
-#define INLINE static inline __attribute__((always_inline))
-
-#if defined(__x86_64__)
-INLINE long sys6(long n, long a, long b, long c, long d, long e, long f)
-{
-	long ret;
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return ret;
-}
-/* The kernel enters with an aligned stack, C functions expect a return address on it. */
-#define ENTRY __attribute__((force_align_arg_pointer))
-#elif defined(__aarch64__)
-INLINE long sys6(long n, long a, long b, long c, long d, long e, long f)
-{
-	register long x8 __asm__("x8") = n;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-	register long x3 __asm__("x3") = d;
-	register long x4 __asm__("x4") = e;
-	register long x5 __asm__("x5") = f;
-	__asm__ volatile("svc 0"
-			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
-			 : "memory");
-	return x0;
-}
-#define ENTRY
-#else
-#error "pid1 is written for amd64 and arm64"
-#endif
-
-#define sys(n, a, b, c, d) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define HERE BARE("pid1")
 
 /* quit ends the process as contain fails: it is no program that has ended well. */
 INLINE void quit(void)

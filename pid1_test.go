@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,27 +35,45 @@ func TestPID1ImageIsAnELFOfOnePage(t *testing.T) {
 	}
 }
 
-// What the code refers to outside its section is not there at run time.
-func TestPID1RefersToNothing(t *testing.T) {
+// What bare code refers to outside its section is not there at run time.
+func TestBareCodeRefersToNothing(t *testing.T) {
 	cc := os.Getenv("CC")
 	if cc == "" {
 		cc = "cc"
 	}
-	object := filepath.Join(t.TempDir(), "pid1.o")
-	if out, err := exec.Command(cc, "-g", "-Os", "-c", "-o", object, "pid1.c").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	f, err := elf.Open(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, s := range f.Sections {
-		if s.Name == ".rela"+"pid1" && s.Size > 0 {
-			t.Errorf("%d bytes of relocations", s.Size)
+	for _, section := range []string{"pid1", "asleep"} {
+		object := filepath.Join(t.TempDir(), "object")
+		if out, err := exec.Command(cc, "-g", "-Os", "-c", "-o", object, section+".c").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
-		if strings.HasPrefix(s.Name, ".rodata") && s.Size > 0 {
-			t.Errorf("%d bytes of constants in %s", s.Size, s.Name)
+		f, err := elf.Open(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if s := f.Section(section); s == nil || s.Size == 0 || s.Size > 4096 {
+			t.Errorf("section %s: %+v", section, s)
+		}
+		symbols, err := f.Symbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range f.Sections {
+			if s.Name == ".rela"+section {
+				text, err := s.Data()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for ; len(text) > 0; text = text[24:] { // Elf64_Rela
+					to := symbols[binary.NativeEndian.Uint64(text[8:])>>32-1]
+					if to.Section >= elf.SectionIndex(len(f.Sections)) || f.Sections[to.Section].Name != section {
+						t.Errorf("%s.c refers to %s", section, to.Name)
+					}
+				}
+			}
+			if slices.Contains([]string{"text", "rodata", "data", "bss"}, strings.SplitN(s.Name+".", ".", 3)[1]) && s.Size > 0 {
+				t.Errorf("%d bytes in %s of %s.c", s.Size, s.Name, section)
+			}
 		}
 	}
 }

@@ -1,8 +1,9 @@
 /*
  * Contain at rest: while a program runs on, nothing of Go is needed, which takes 2.6 MB
- * and seven threads. So contain executes itself again, and before Go begins waits here,
- * in one thread and some ten pages, and passes signals on. When there is anything else
- * to do, Go begins, with what rest.go has written down.
+ * and seven threads. So contain executes itself again, and before Go begins waits here, in
+ * one thread and some five pages (asleep.c), and passes signals on. When there is anything
+ * else to do, it executes itself once more, and Go begins, with what rest.go has written
+ * down.
  *
  * The process stays the same: its pid, arguments, descriptors, record locks (since Linux
  * 5.11 also those of a process with threads) and children; and PDEATHSIG, because it is
@@ -10,35 +11,26 @@
  */
 #define _GNU_SOURCE
 #include "rest.h"
+#include "asleep.h"
 #include "pid1.h"
 #include "threads.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/securebits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 int rest_file = -1, rest_killed;
 long long rest_ended;
 
-/* Says that a process was executed to rest: who controls what contain begins with, the
- * variable and the descriptors, cannot set it, for that takes CAP_SETPCAP; and it stays,
- * but is of no consequence otherwise: contain raises no ambient capabilities. */
-enum { MARK = SECBIT_NO_CAP_AMBIENT_RAISE };
-
-extern char __executable_start, etext[]; /* of the linker's, etext(3) */
+extern char __executable_start, end[]; /* of the linker's, end(3) */
 
 /* The threads that do nothing any more. */
 enum { THREADS = 128 };
@@ -125,44 +117,23 @@ int rest_begin(char **argv, char **envp)
 }
 
 /* find returns the file that rest.go has written, or -1 if this process was not executed
- * to rest: the variable is not set, or about another process. If it is about this one, but
- * contain has not set it, the process ends: were that an error of its own, it would start
- * the program again. */
-static int find(struct rest *r)
+ * to rest or out of it: the variable is not set, or about another process. If it is about
+ * this one, but contain has not set it, the process ends: were that an error of its own, it
+ * would start the program again. */
+static int find(struct rest *r, char **woken)
 {
-	const char *value = getenv(REST_VARIABLE);
-	int pid = 0, fd = -1;
-	if (value == NULL || sscanf(value, "%d:%d", &pid, &fd) != 2 || pid != getpid())
+	char *value = getenv(REST_VARIABLE);
+	int pid = 0, fd = -1, length = 0;
+	if (value == NULL || sscanf(value, "%d:%d:%n", &pid, &fd, &length) != 2 || pid != getpid())
 		return -1;
+	*woken = value + length;
 	if (prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) == MARK && prctl(PR_SET_SECUREBITS, 0, 0, 0, 0) == 0 &&
+	    length > 0 && strlen(*woken) == WOKEN_DIGITS &&
 	    pread(fd, r, sizeof *r, 0) == sizeof *r && r->pid == pid)
 		return fd;
 	signal(SIGPIPE, SIG_IGN);
 	dprintf(2, "contain: %s: is not contain's own\n", REST_VARIABLE);
 	_exit(125);
-}
-
-/* pass sends a signal to pid1, for the program, or as how says. */
-static void pass(const struct rest *r, int sig, int how)
-{
-	siginfo_t info = {.si_signo = sig, .si_code = SI_QUEUE};
-	info.si_value.sival_int = how;
-	syscall(SYS_pidfd_send_signal, r->program, sig, &info, 0);
-}
-
-/* pass_all passes on what has arrived at a signalfd, a SIGCONT last, as signals.take. */
-static void pass_all(const struct rest *r, int fd)
-{
-	struct signalfd_siginfo info;
-	int resume = 0;
-	while (read(fd, &info, sizeof info) == sizeof info) {
-		if (info.ssi_signo == SIGCONT)
-			resume |= info.ssi_code != SI_QUEUE || info.ssi_int != RESUMED;
-		else
-			pass(r, (int)info.ssi_signo, info.ssi_code == SI_KERNEL ? PID1_TO_GROUP : 0);
-	}
-	if (resume)
-		pass(r, SIGCONT, PID1_TO_GROUP);
 }
 
 /* pass_noted passes on what was noted before. */
@@ -171,59 +142,6 @@ static void pass_noted(const struct rest *r)
 	unsigned char b;
 	while (read(r->notes[0], &b, 1) == 1)
 		pass(r, b & ~NOTE_TO_GROUP, b & NOTE_TO_GROUP ? PID1_TO_GROUP : 0);
-}
-
-/* exceeded tells whether the kernel has killed for the memory limit, as readOOM does. */
-static int exceeded(const struct rest *r)
-{
-	char text[256] = "";
-	ssize_t n = pread(r->oom_control, text, sizeof text - 1, 0);
-	const char *kills = n > 0 ? strstr(text, "oom_kill ") : NULL;
-	if (kills == NULL || atoll(kills + strlen("oom_kill ")) == 0)
-		return 0;
-	for (int i = 0; i < 2; i++)
-		if (r->peak[i] >= 0 && (uint64_t)number_in(r->peak[i]) >= r->full[i])
-			return 1;
-	return 0;
-}
-
-/* out_of_memory does what heedOOM does about a notice: then the rest of the program is
- * killed, before Go begins, or the notice was not for its limit. */
-static int out_of_memory(const struct rest *r)
-{
-	const int tries = 100;
-	uint64_t count;
-	for (int i = 0; i < tries; i++) {
-		if (exceeded(r)) {
-			pass(r, SIGKILL, 0);
-			return 1;
-		}
-		usleep(1000);
-	}
-	return read(r->until.oom, &count, sizeof count) < 0;
-}
-
-/* sleep_until_needed passes signals on until there is more to do. */
-static void sleep_until_needed(const struct rest *r, int signals)
-{
-	struct pollfd fds[3] = {{.fd = signals, .events = POLLIN}, {.fd = r->until.report, .events = POLLIN}, {.fd = r->until.oom, .events = POLLIN}};
-	long long wait;
-	while ((wait = left(&r->until, r->end)) != 0) {
-		int n = poll(fds, 3, (int)wait);
-		if (n < 0 && errno != EINTR)
-			return;
-		if (n > 0 && (fds[1].revents || (fds[2].revents && out_of_memory(r))))
-			return;
-		pass_all(r, signals);
-	}
-}
-
-/* is_readable tells whether there is something to read, or of a pidfd whether that has
- * ended. */
-static int is_readable(int fd)
-{
-	struct pollfd one = {.fd = fd, .events = POLLIN};
-	return poll(&one, 1, 0) > 0;
 }
 
 /* make_room returns when Go has the threads that it needs. Where there are too many
@@ -252,37 +170,68 @@ static sigset_t mask_of(uint64_t mask)
 	return set;
 }
 
-/* rest_was tells whether this process was executed to rest. Then it does so, and returns
- * when Go is to begin: all signals are blocked, but those that the runtime unblocks then
- * are noted already. It runs before everything else. */
+/* arguments_before returns argv, which lies before the environment: the number of them,
+ * they, and a null pointer (create_elf_tables in fs/binfmt_elf.c). A library need not hand
+ * it to a constructor: musl does not. */
+static char **arguments_before(char **envp)
+{
+	char **argv = envp - 1;
+	for (long count = 0; (long)argv[-1] != count; count++)
+		argv--;
+	return argv;
+}
+
+/* go_to_sleep does not return, unless contain has no file of its own. */
+static void go_to_sleep(struct sleeper *s)
+{
+	s->exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	s->argv = arguments_before(environ);
+	s->envp = environ;
+	s->memory = &__executable_start;
+	s->size = (size_t)(end - &__executable_start);
+	if (s->exe >= 0)
+		fall_asleep(s);
+}
+
+/* when_ended reads what fall_asleep has written. */
+static long long when_ended(const char *woken)
+{
+	unsigned long long ended = 0;
+	for (int i = 0; i < WOKEN_DIGITS; i++)
+		ended |= (unsigned long long)(woken[i] - 'a') << 4 * i;
+	return (long long)ended;
+}
+
+/* rest_was tells whether this process was executed to rest. Then it does so, and when it
+ * is executed once more, and Go is to begin, it returns: all signals are blocked, but those
+ * that the runtime unblocks then are noted already. It runs before everything else. */
 int rest_was(void)
 {
-	struct rest r;
-	struct timespec now;
+	struct sleeper s;
+	const struct rest *r = &s.rest;
 	sigset_t all;
-	int fd = find(&r);
+	int fd = find(&s.rest, &s.woken);
 	if (fd < 0)
 		return 0;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	prctl(PR_SET_NAME, r.name);
+	prctl(PR_SET_NAME, r->name);
 	be_patient();
-	sigset_t caught = mask_of(r.caught);
-	int signals = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (signals >= 0) {
-		pass_noted(&r);
-		/* What has been mapped of the binary by now, and is not needed here: 0.8 MB. */
-		madvise(&__executable_start, (size_t)(etext - &__executable_start), MADV_DONTNEED);
-		sleep_until_needed(&r, signals);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (is_readable(r.until.report))
-			rest_ended = now.tv_sec * 1000000000LL + now.tv_nsec;
-		make_room(&r, signals);
-		close(signals);
+	sigset_t caught = mask_of(r->caught);
+	s.signals = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s.signals >= 0) {
+		if (*s.woken == *WOKEN_NOT) {
+			pass_noted(r);
+			go_to_sleep(&s);
+		} else {
+			rest_ended = when_ended(s.woken);
+		}
+		make_room(r, s.signals);
+		close(s.signals);
 	}
 	for (int sig = 1; sig <= 64; sig++)
-		if (r.noted >> (sig - 1) & 1)
-			note_signal(sig, r.notes[1]);
+		if (r->noted >> (sig - 1) & 1)
+			note_signal(sig, r->notes[1]);
 	rest_file = fd;
 	return 1;
 }

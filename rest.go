@@ -147,7 +147,7 @@ func (c *container) rest(fd int) error {
 	}
 	defer file.Close()
 	defer closeAll(c.watched)
-	own := fmt.Sprintf("%s=%d:%d", C.REST_VARIABLE, unix.Getpid(), file.Fd())
+	own := fmt.Sprintf("%s=%d:%d:%s", C.REST_VARIABLE, unix.Getpid(), file.Fd(), C.WOKEN_NOT)
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, C.REST_VARIABLE+"=") })
 	argv, err1 := syscall.SlicePtrFromStrings(calledAs)
 	envp, err2 := syscall.SlicePtrFromStrings(append(env, own))

@@ -6,9 +6,12 @@
 
 #include <stdint.h>
 
-/* The variable that says which process is at rest, and which descriptor is the file that
- * begins with struct rest. */
+/* The variable that says which process is at rest, which descriptor is the file that
+ * begins with struct rest, and whether that has slept: then, since when the report can be
+ * read, in digits from 'a', the least first. */
 #define REST_VARIABLE "_CONTAIN_AT_REST"
+#define WOKEN_NOT "----------------"
+enum { WOKEN_DIGITS = sizeof WOKEN_NOT - 1 };
 
 struct rest {
 	int32_t pid;	  /* of contain */

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static int note_fd = -1;
@@ -85,37 +84,6 @@ static int is_stopped(int stat)
 	ssize_t n = pread(stat, text, sizeof text - 1, 0);
 	char *end = n > 0 ? strrchr(text, ')') : NULL; /* of the name, contain */
 	return end && end[1] == ' ' && end[2] == 'T';
-}
-
-/* number_in reads the first number in a cgroup's file: the CPU time, for one. */
-long long number_in(int file)
-{
-	char text[64] = "";
-	ssize_t n = pread(file, text, sizeof text - 1, 0);
-	return n > 0 ? atoll(text + strcspn(text, "0123456789")) : 0;
-}
-
-/* clock_ms is a clock in milliseconds. */
-long long clock_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
-/* left is how many milliseconds may pass until the next look, or -1: for ever. */
-long long left(const struct stop *until, long long end)
-{
-	long long wall = until->wall < 0 ? -1 : end - clock_ms(), cpu = -1;
-	if (until->usage >= 0) {
-		cpu = (until->limit - number_in(until->usage)) / until->millisecond;
-		cpu = cpu <= 0 ? 0 : cpu / until->parallel + 1;
-	}
-	if (wall < 0 && until->wall >= 0)
-		wall = 0;
-	if (wall < 0 || (cpu >= 0 && cpu < wall))
-		wall = cpu;
-	return wall > 1000000 ? 1000000 : wall;
 }
 
 /* resume is the life of a child: once its parent has stopped it waits until it is

@@ -21,10 +21,9 @@ struct stop {
 	long long parallel;	  /* so many CPUs use it at most */
 };
 
-/* When it would have ended by its wall time is end, clock_ms() + wall. */
+/* When it would have ended by its wall time is end, clock_ms() + wall. In asleep.c. */
 long long left(const struct stop *until, long long end);
 long long clock_ms(void);
-long long number_in(int file);
 
 int stop_as(int sig, int group, const struct stop *until);
 
