@@ -273,11 +273,7 @@ func (c *container) start(root *rootfs) error {
 		return err
 	}
 	plugged := c.plugIn()
-	// For the init, which has little to do at a time: each processor that Go uses takes
-	// fresh memory, some hundred pages, and libcontainer stops all but one soon. 0.5 ms.
-	os.Setenv("GOMAXPROCS", "1")
 	err = c.lib.Start(p)
-	os.Unsetenv("GOMAXPROCS")
 	closeAll(p.ExtraFiles)
 	if err != nil {
 		_ = unix.Shutdown(int(c.report.Fd()), unix.SHUT_RD) // nobody is to be waited for

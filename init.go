@@ -83,6 +83,7 @@ __attribute__((constructor(101)))
 static void before_everything(void) {
 	char name[32] = "";
 	if (rest_was()) {
+		few_processors(0);
 		see_signals();
 		return;
 	}
@@ -104,6 +105,7 @@ static void before_everything(void) {
 	if (strcmp(name, "contain-init") != 0) {
 		unsetenv("_LIBCONTAINER_INITPIPE");
 		forget_go();
+		few_processors(0);
 		// Until they are caught; and children begin with what the first thread
 		// had blocked: what a terminal sends to the whole process group is for
 		// contain, not for an init that has not left the group yet.
@@ -114,6 +116,7 @@ static void before_everything(void) {
 		see_files();
 	} else {
 		complain_to(PID1_REPORT);
+		few_processors(1);
 	}
 }
 

@@ -3,11 +3,14 @@
  * tries for a fifth of a second, and would then print its stack and the registers, and
  * die of SIGABRT. The linker puts __wrap_pthread_create in the place of
  * pthread_create (--wrap, ld(1)), through which the runtime starts all threads but the first.
- * And how late the runtime's monitor may be woken, see MONITOR_SLACK.
+ * And how many processors the runtime uses, few_processors, and how late its monitor may be
+ * woken, MONITOR_SLACK.
  */
+#define _GNU_SOURCE
 #include "threads.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +18,32 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* few_processors tells Go how many processors to use, in the variable that it takes the first
+ * of. It makes room for as many as the machine has, which is on the way of a start: 0.7 ms
+ * with 64, 18 ms with 256 (measured by that variable). Contain has two things to do at a
+ * time, and its init one: a hundred pages less, 0.5 ms.
+ *
+ * The runtime looks for the auxiliary vector behind the variables (create_elf_tables in
+ * fs/binfmt_elf.c): so that moves on by a word, over the value of its last pair, which is
+ * none. The C library has looked at it already.
+ *
+ * And all threads share one arena of malloc(3), of which they need next to nothing: to map
+ * one for each takes 0.2 ms. */
+void few_processors(int init)
+{
+	static char one[] = "GOMAXPROCS=1", two[] = "GOMAXPROCS=2";
+	char **last = environ;
+	while (*last++)
+		;
+	while (*last) /* pairs of a type and a value */
+		last += 2;
+	memmove(environ + 1, environ, (size_t)(last + 1 - environ) * sizeof *environ);
+	environ[0] = init ? one : two;
+#ifdef M_ARENA_MAX
+	mallopt(M_ARENA_MAX, 1);
+#endif
+}
 
 /* Where to say it, and whether it is to be said at all: while a program runs, others
  * may take all processes for long, and be none of its business. */
