@@ -13,7 +13,7 @@ import (
 // However many processors there are, Go uses two; and it finds what the kernel has put
 // behind the variables.
 func TestFewProcessors(t *testing.T) {
-	if n := runtime.GOMAXPROCS(0); n != 2 {
+	if n := runtime.GOMAXPROCS(0); n != min(2, runtime.NumCPU()) {
 		t.Errorf("Go uses %d processors", n)
 	}
 	if runtime.GOARCH != goHostArch() {
