@@ -20,7 +20,11 @@
 
 #define HERE BARE("asleep")
 
-/* number_at is the first number in a text. */
+#ifndef MFD_EXEC /* since Linux 6.3 */
+#define MFD_EXEC 0x10
+#endif
+
+/* number_at is the first number in a text, or 0 if there is none. */
 INLINE long long number_at(const char *text)
 {
 	long long n = 0;
@@ -56,7 +60,8 @@ HERE static long long clock_ns(void)
 
 HERE long long clock_ms(void) { return clock_ns() / 1000000; }
 
-/* left is how many milliseconds may pass until the next look, or -1: for ever. */
+/* left is how many milliseconds may pass until the next look, a quarter of an hour at most,
+ * for what is used may be more than it seems; or -1: for ever. */
 HERE long long left(const struct stop *until, long long end)
 {
 	long long wall = until->wall < 0 ? -1 : end - clock_ms(), cpu = -1;
@@ -71,8 +76,9 @@ HERE long long left(const struct stop *until, long long end)
 	return wall > 1000000 ? 1000000 : wall;
 }
 
-/* await waits so many milliseconds, or -1: for ever, for something to read. */
-HERE static int await(struct pollfd *fds, unsigned count, long long wait)
+/* wait_for waits so many milliseconds, or -1: for ever, for one of count files to be ready.
+ * It returns how many are, or a negative errno (ppoll(2)). */
+HERE static int wait_for(struct pollfd *fds, unsigned count, long long wait)
 {
 	long t[2];
 	t[0] = wait / 1000;
@@ -85,25 +91,22 @@ HERE static int await(struct pollfd *fds, unsigned count, long long wait)
 HERE int is_readable(int fd)
 {
 	struct pollfd one = {.fd = fd, .events = POLLIN};
-	return await(&one, 1, 0) > 0;
+	return wait_for(&one, 1, 0) > 0;
 }
 
 /* pass sends a signal to pid1, for the program, or as how says. */
 HERE void pass(const struct rest *r, int sig, int how)
 {
-	union {
-		siginfo_t info;
-		long room[sizeof(siginfo_t) / sizeof(long)];
-	} u;
-	for (unsigned i = 0; i < sizeof u.room / sizeof *u.room; i++)
-		((volatile long *)u.room)[i] = 0; /* volatile: or it becomes a memset */
-	u.info.si_signo = sig;
-	u.info.si_code = SI_QUEUE;
-	u.info.si_int = how;
-	sys(__NR_pidfd_send_signal, r->program, sig, &u.info, 0);
+	siginfo_t info;
+	clear(&info, sizeof info);
+	info.si_signo = sig;
+	info.si_code = SI_QUEUE;
+	info.si_int = how;
+	sys(__NR_pidfd_send_signal, r->program, sig, &info, 0);
 }
 
-/* pass_all passes on what has arrived at a signalfd, a SIGCONT last, as signals.take. */
+/* pass_all passes on what has arrived at a signalfd, a SIGCONT last, as signals.take; but
+ * not what copy has caused, which the kernel sends in contain's own name. */
 HERE void pass_all(const struct rest *r, int fd)
 {
 	struct signalfd_siginfo info;
@@ -111,7 +114,7 @@ HERE void pass_all(const struct rest *r, int fd)
 	while (sys(__NR_read, fd, &info, sizeof info, 0) == sizeof info) {
 		if (info.ssi_signo == SIGCONT)
 			resume |= info.ssi_code != SI_QUEUE || info.ssi_int != RESUMED;
-		else
+		else if (info.ssi_signo != SIGXFSZ || (int32_t)info.ssi_pid != r->pid)
 			pass(r, (int)info.ssi_signo, info.ssi_code == SI_KERNEL ? PID1_TO_GROUP : 0);
 	}
 	if (resume)
@@ -145,7 +148,7 @@ HERE static int out_of_memory(const struct rest *r)
 			pass(r, SIGKILL, 0);
 			return 1;
 		}
-		await(0, 0, 1);
+		wait_for(0, 0, 1);
 	}
 	return sys(__NR_read, r->until.oom, &count, sizeof count, 0) < 0;
 }
@@ -160,7 +163,7 @@ HERE static void sleep_until_needed(const struct rest *r, int signals)
 	fds[2].fd = r->until.oom;
 	fds[0].events = fds[1].events = fds[2].events = POLLIN;
 	while ((wait = left(&r->until, r->end)) != 0) {
-		int n = await(fds, 3, wait);
+		int n = wait_for(fds, 3, wait);
 		if (n < 0 && n != -EINTR)
 			return;
 		if (n > 0 && (fds[1].revents || (fds[2].revents && out_of_memory(r))))
@@ -169,8 +172,9 @@ HERE static void sleep_until_needed(const struct rest *r, int signals)
 	}
 }
 
-/* execute executes contain again; it returns only if it cannot. */
-HERE static void execute(const struct sleeper *s, int file)
+/* execute_again executes a file with contain's arguments, marked as contain's own; it
+ * returns, unmarked, only if that cannot be. */
+HERE static void execute_again(const struct sleeper *s, int file)
 {
 	char empty = 0;
 	sys(__NR_prctl, PR_SET_SECUREBITS, MARK, 0, 0);
@@ -178,23 +182,45 @@ HERE static void execute(const struct sleeper *s, int file)
 	sys(__NR_prctl, PR_SET_SECUREBITS, 0, 0, 0);
 }
 
-/* execute_copy executes a copy: the file may have been made not executable meanwhile. */
-HERE static void execute_copy(const struct sleeper *s)
+/* copy is a copy of contain's file in memory, which can be executed; or negative. */
+HERE static int copy(const struct sleeper *s)
 {
-	char name = 0;
+	const char *name = s->rest.name;
 	long offset = 0;
-	int copy = (int)sys(__NR_memfd_create, &name, MFD_CLOEXEC, 0, 0);
-	while (sys(__NR_sendfile, copy, s->exe, &offset, 1L << 30) > 0)
+	int file = (int)sys(__NR_memfd_create, name, MFD_CLOEXEC | MFD_EXEC, 0, 0);
+	if (file == -EINVAL) /* before Linux 6.3 every memfd was executable */
+		file = (int)sys(__NR_memfd_create, name, MFD_CLOEXEC, 0, 0);
+	long n;
+	while ((n = sys(__NR_sendfile, file, s->rest.exe, &offset, 1L << 30)) > 0)
 		;
-	execute(s, copy);
-	sys(__NR_close, copy, 0, 0, 0);
+	return n == 0 ? file : (int)n; /* half of it would be executed, too */
 }
 
-/* give_back gives back what is the process's own of memory, but for its stack, from its own
- * frame on: here, and in a page of 64 kB more is kept. */
+/* wake executes contain again, or a copy: its file may have been made not executable
+ * meanwhile. If neither can be for a second, nobody can undo anything, but the next start. */
+HERE static void wake(const struct sleeper *s)
+{
+	const int moment = 10, moments = 100;
+	execute_again(s, s->rest.exe);
+	int file = copy(s);
+	for (int i = 0; i < moments; i++) {
+		execute_again(s, s->rest.exe);
+		execute_again(s, file);
+		pass_all(&s->rest, s->signals);
+		wait_for(0, 0, moment);
+	}
+	pass(&s->rest, SIGKILL, 0);
+	sys(__NR_write, 2, s->failed, s->length, 0);
+	for (;;)
+		sys(__NR_exit_group, PID1_FAILED, 0, 0, 0);
+}
+
+/* give_back gives back the pages of the binary that have become the process's own, and the
+ * stack below this function's frame: its locals, and what may lie below the pointer (the red
+ * zone of the System V ABI) are less than frame. */
 HERE static void give_back(const struct sleeper *s)
 {
-	const unsigned long page = 4096, deep = 16 * page, frame = 512;
+	const unsigned long page = s->page, deep = 16 * page, frame = 512;
 	unsigned long kept = ((unsigned long)__builtin_frame_address(0) - frame) & ~(page - 1);
 	sys(__NR_madvise, s->memory, s->size, MADV_DONTNEED, 0);
 	sys(__NR_madvise, kept - deep, deep, MADV_DONTNEED, 0);
@@ -211,10 +237,5 @@ HERE void fall_asleep(const struct sleeper *s)
 	unsigned long long ended = is_readable(r->until.report) ? (unsigned long long)clock_ns() : 0;
 	for (int i = 0; i < WOKEN_DIGITS; i++)
 		s->woken[i] = (char)('a' + (ended >> 4 * i & 15));
-	for (;;) {
-		execute(s, s->exe);
-		execute_copy(s);
-		pass_all(r, s->signals);
-		await(0, 0, 10);
-	}
+	wake(s);
 }

@@ -13,11 +13,13 @@ enum { MARK = SECBIT_NO_CAP_AMBIENT_RAISE };
 
 struct sleeper {
 	struct rest rest;
-	int signals, exe;    /* a signalfd; contain's file */
-	char *memory;	     /* what is given back */
-	unsigned long size;
-	char **argv, **envp; /* what contain is executed with */
-	char *woken;	     /* in the variable, see rest.h */
+	int signals;		/* a signalfd */
+	char *memory;		/* what is given back */
+	unsigned long size, page;
+	char **argv, **envp;	/* what contain is executed with */
+	char *woken;		/* WOKEN_DIGITS in a string of envp, see rest.h */
+	const char *failed;	/* what is said if it cannot be executed */
+	unsigned long length;
 };
 
 void fall_asleep(const struct sleeper *s);

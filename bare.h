@@ -1,7 +1,7 @@
 /*
  * System calls without a library, for code that has none: pid1.c, and asleep.c while it has
- * given its memory back. What is HERE, in a section of its own, may not refer to anything
- * outside of that: no constants in .rodata (no string literals, no jump tables, no
+ * given its memory back. Such a file defines HERE, its functions' place, as a section of its
+ * own, BARE("name"). They may not refer to anything outside of that: no constants in .rodata (no string literals, no jump tables, no
  * vectorised copies), no calls of library functions, also not by the compiler. A test
  * looks (TestBareCodeRefersToNothing).
  */
@@ -50,5 +50,12 @@ INLINE long sys6(long n, long a, long b, long c, long d, long e, long f)
 #endif
 
 #define sys(n, a, b, c, d) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+
+/* clear zeroes a structure of whole words. */
+INLINE void clear(void *words, unsigned long bytes)
+{
+	for (unsigned long i = 0; i < bytes / sizeof(long); i++)
+		((volatile long *)words)[i] = 0; /* volatile: or it becomes a memset */
+}
 
 #endif

@@ -88,7 +88,7 @@ type container struct {
 	endedAt   time.Time
 	wokenAt   time.Time  // by its end, out of a rest; else zero
 	callers   []int      // descriptors that the caller has left open
-	watched   []*os.File // for rest.c, while contain goes to rest
+	watched   []*os.File // for asleep.c, while contain goes to rest
 	sleepless bool       // contain must not rest any more
 }
 

@@ -37,17 +37,21 @@ static void keep(void) {
 extern char **environ;
 
 // forget_go hides what the Go runtime would heed of the caller's environment,
-// GOMAXPROCS, GODEBUG and others: some print, some end the process. The names are
-// changed in place, for the runtime looks for the auxiliary vector behind the
-// variables.
+// GOMAXPROCS, GODEBUG and others: some print, some end the process; and what nsexec
+// would. The names are changed in place, for the runtime looks for the auxiliary vector
+// behind the variables.
 static void forget_go(void) {
+	static const char pipe[] = "_LIBCONTAINER_INITPIPE=";
 	for (char **variable = environ; *variable; variable++)
 		if (strncmp(*variable, "GO", 2) == 0)
 			**variable = '_';
+		else if (strncmp(*variable, pipe, sizeof pipe - 1) == 0)
+			**variable = '-';
 }
 
 // need ends the process if a limit of the caller's is too low for the Go runtime,
-// which would print its stack and exit with 2, or for what contain itself writes.
+// which would print its stack and exit with 2, or for what contain itself writes. All
+// signals are blocked, or SIGPIPE is ignored.
 static void need(int resource, rlim_t least, const char *limit) {
 	struct rlimit r;
 	if (getrlimit(resource, &r) < 0 || r.rlim_cur >= least)
@@ -57,10 +61,14 @@ static void need(int resource, rlim_t least, const char *limit) {
 	_exit(125);
 }
 
-static void need_limits(void) {
+void need_room(void) {
 	need(RLIMIT_NOFILE, 64, "the limit of open files (ulimit -n)");
 	need(RLIMIT_AS, 1900000 * 1024ULL, "the limit of address space in bytes (ulimit -v)");
 	need(RLIMIT_DATA, 400000 * 1024ULL, "the limit of data in bytes (ulimit -d)");
+}
+
+static void need_limits(void) {
+	need_room();
 	need(RLIMIT_FSIZE, 65536, "the limit of file sizes in bytes (ulimit -f)");
 }
 
@@ -82,6 +90,7 @@ static void see_signals(void) {
 __attribute__((constructor(101)))
 static void before_everything(void) {
 	char name[32] = "";
+	one_arena();
 	if (rest_was()) {
 		few_processors(0);
 		see_signals();
@@ -103,7 +112,6 @@ static void before_everything(void) {
 	if (strcmp(name, "contain-keeper") == 0)
 		keep();
 	if (strcmp(name, "contain-init") != 0) {
-		unsetenv("_LIBCONTAINER_INITPIPE");
 		forget_go();
 		few_processors(0);
 		// Until they are caught; and children begin with what the first thread

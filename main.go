@@ -7,7 +7,8 @@
 //     them into a libcontainer configuration, and from then on undoes every
 //     change it makes, on every path. While the program runs it waits, passes
 //     signals on, and reads reports from pid1; after a second it executes itself
-//     again to do that without Go (rest.go, rest.c), until there is more to do.
+//     again to do that without Go (rest.go, rest.c, asleep.c), and once more when
+//     there is more to do.
 //   - libcontainer's init: this same binary, executed again (init.go). It
 //     becomes PID 1 of new namespaces, mounts what contain wants (setup.go,
 //     mounts.go) and pivots into the rootfs. When contain says

@@ -330,9 +330,7 @@ INLINE void set_foreground(int tty, int group)
 HERE static int start_program(const struct task *t, int tty)
 {
 	struct clone_args args;
-	uint64_t *field = (uint64_t *)&args;
-	for (unsigned i = 0; i < sizeof args / sizeof *field; i++)
-		((volatile uint64_t *)field)[i] = 0; /* volatile: or it becomes a memset */
+	clear(&args, sizeof args);
 	args.exit_signal = SIGCHLD;
 	if (t->into) {
 		args.flags = CLONE_INTO_CGROUP;

@@ -1,7 +1,7 @@
 /*
- * Contain at rest: while a program runs on, nothing of Go is needed, which takes 2.6 MB
+ * Contain at rest: while a program runs on, nothing of Go is needed, which takes 2 MB
  * and seven threads. So contain executes itself again, and before Go begins waits here, in
- * one thread and some five pages (asleep.c), and passes signals on. When there is anything
+ * one thread and four pages (asleep.c), and passes signals on. When there is anything
  * else to do, it executes itself once more, and Go begins, with what rest.go has written
  * down.
  *
@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -78,11 +79,11 @@ static int park_threads(int tasks)
 	return n > 0 ? left : -1;
 }
 
-/* rest_begin executes contain again, to rest; it returns, an errno, only if that cannot
- * be. It must be called on the main thread. A thread that has taken a signal and is cut
+/* rest_begin executes exe, contain's file, to rest; it returns, an errno, only if that
+ * cannot be, as then it could not wake either. It must be called on the main thread. A thread that has taken a signal and is cut
  * off before it has noted it would lose it; so first all others are parked, in a handler
  * in which they take none. */
-int rest_begin(char **argv, char **envp)
+int rest_begin(char **argv, char **envp, int exe)
 {
 	struct sigaction sa = {.sa_handler = park, .sa_flags = SA_ONSTACK | SA_RESTART}, before;
 	const int tries = 1000;
@@ -105,7 +106,7 @@ int rest_begin(char **argv, char **envp)
 			usleep(100);
 	}
 	if (left == 0 && prctl(PR_SET_SECUREBITS, MARK, 0, 0, 0) == 0) {
-		execve("/proc/self/exe", argv, envp);
+		syscall(SYS_execveat, exe, "", argv, envp, AT_EMPTY_PATH);
 		err = errno;
 		prctl(PR_SET_SECUREBITS, 0, 0, 0, 0);
 	}
@@ -118,17 +119,19 @@ int rest_begin(char **argv, char **envp)
 
 /* find returns the file that rest.go has written, or -1 if this process was not executed
  * to rest or out of it: the variable is not set, or about another process. If it is about
- * this one, but contain has not set it, the process ends: were that an error of its own, it
- * would start the program again. */
+ * this one, but contain has not set it, or the file is not root's and sealed, the process
+ * ends: were that an error of its own, it would start the program again. */
 static int find(struct rest *r, char **woken)
 {
 	char *value = getenv(REST_VARIABLE);
+	struct stat file;
 	int pid = 0, fd = -1, length = 0;
 	if (value == NULL || sscanf(value, "%d:%d:%n", &pid, &fd, &length) != 2 || pid != getpid())
 		return -1;
 	*woken = value + length;
 	if (prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) == MARK && prctl(PR_SET_SECUREBITS, 0, 0, 0, 0) == 0 &&
-	    length > 0 && strlen(*woken) == WOKEN_DIGITS &&
+	    length > 0 && strlen(*woken) == WOKEN_DIGITS && fstat(fd, &file) == 0 && file.st_uid == 0 &&
+	    fcntl(fd, F_GET_SEALS) == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) &&
 	    pread(fd, r, sizeof *r, 0) == sizeof *r && r->pid == pid)
 		return fd;
 	signal(SIGPIPE, SIG_IGN);
@@ -181,16 +184,27 @@ static char **arguments_before(char **envp)
 	return argv;
 }
 
-/* go_to_sleep does not return, unless contain has no file of its own. */
+/* ignore_library has two signals ignored that the C library keeps to itself, and does not
+ * block: it has no handlers for them yet. */
+static void ignore_library(void)
+{
+	unsigned long action[4] = {(unsigned long)SIG_IGN}; /* struct sigaction, the kernel's */
+	for (int sig = 32; sig <= 33; sig++)
+		syscall(SYS_rt_sigaction, sig, action, NULL, 8);
+}
+
+/* go_to_sleep does not return. */
 static void go_to_sleep(struct sleeper *s)
 {
-	s->exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	static const char failed[] = "contain: cannot execute its own file any more\n";
 	s->argv = arguments_before(environ);
 	s->envp = environ;
 	s->memory = &__executable_start;
 	s->size = (size_t)(end - &__executable_start);
-	if (s->exe >= 0)
-		fall_asleep(s);
+	s->page = (unsigned long)sysconf(_SC_PAGESIZE);
+	s->failed = failed;
+	s->length = sizeof failed - 1;
+	fall_asleep(s);
 }
 
 /* when_ended reads what fall_asleep has written. */
@@ -202,9 +216,10 @@ static long long when_ended(const char *woken)
 	return (long long)ended;
 }
 
-/* rest_was tells whether this process was executed to rest. Then it does so, and when it
- * is executed once more, and Go is to begin, it returns: all signals are blocked, but those
- * that the runtime unblocks then are noted already. It runs before everything else. */
+/* rest_was tells whether this process was executed to rest, and has. If it has not, it
+ * does, and does not return; if it has, or cannot, Go is to begin: all signals are blocked,
+ * but those that the runtime unblocks then are noted already. It runs before everything
+ * else. */
 int rest_was(void)
 {
 	struct sleeper s;
@@ -221,10 +236,12 @@ int rest_was(void)
 	s.signals = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (s.signals >= 0) {
 		if (*s.woken == *WOKEN_NOT) {
+			ignore_library();
 			pass_noted(r);
 			go_to_sleep(&s);
 		} else {
 			rest_ended = when_ended(s.woken);
+			need_room(); /* somebody may have lowered them meanwhile: prlimit(2) */
 		}
 		make_room(r, s.signals);
 		close(s.signals);

@@ -1,6 +1,7 @@
-// A program that runs on is waited for in C (rest.c), not here: contain executes itself
-// again, which frees what Go takes, 2.6 MB and seven threads, and when there is anything
-// to do but to pass signals on, begins anew with what this file has written down.
+// A program that runs on is waited for in C (rest.c, asleep.c), not here: contain executes
+// itself again, which frees what Go takes, 2 MB and seven threads, and when there is
+// anything to do but to pass signals on, does so once more, and begins anew with what this
+// file has written down.
 //
 // A start, a short run and one with a terminal do not get here.
 
@@ -141,7 +142,12 @@ func (c *container) rest(fd int) error {
 		return errors.New("the program is being killed")
 	}
 	defer goOn()
-	file, files, err := c.writeDown(fd)
+	exe, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer exe.Close()
+	file, files, err := c.writeDown(fd, exe)
 	if err != nil {
 		return err
 	}
@@ -171,12 +177,12 @@ func (c *container) rest(fd int) error {
 		return errors.New("the program's time is up")
 	}
 	defer c.expired.Store(nil)
-	return unix.Errno(C.rest_begin((**C.char)(unsafe.Pointer(&argv[0])), (**C.char)(unsafe.Pointer(&envp[0]))))
+	return unix.Errno(C.rest_begin((**C.char)(unsafe.Pointer(&argv[0])), (**C.char)(unsafe.Pointer(&envp[0])), C.int(exe.Fd())))
 }
 
 // writeDown writes the file that rest.c and wakeUp read, and returns what must stay open,
-// that included.
-func (c *container) writeDown(fd int) (*os.File, map[string]kept, error) {
+// that included. exe is contain's own file.
+func (c *container) writeDown(fd int, exe *os.File) (*os.File, map[string]kept, error) {
 	head := C.struct_rest{
 		pid: C.int32_t(unix.Getpid()), program: C.int32_t(c.pidfd.Load()),
 		notes:  [2]C.int32_t{C.int32_t(c.sigs.notes[0]), C.int32_t(c.sigs.notes[1])},
@@ -186,6 +192,8 @@ func (c *container) writeDown(fd int) (*os.File, map[string]kept, error) {
 	}
 	head.until.report = C.int(fd)
 	C.name_of_process(&head.name[0])
+	head.exe = C.int32_t(exe.Fd())
+	c.watched = []*os.File{exe}
 	if err := c.watchMemory(&head); err != nil {
 		return nil, nil, err
 	}
@@ -215,7 +223,6 @@ func (c *container) writeDown(fd int) (*os.File, map[string]kept, error) {
 // that is not for the kernel to act on.
 func (c *container) watchMemory(head *C.struct_rest) error {
 	head.oom_control, head.peak = -1, [2]C.int32_t{-1, -1}
-	c.watched = nil
 	g, ok := c.cgroup.(*cgroup1)
 	if !ok || c.oom == nil {
 		return nil

@@ -1,4 +1,4 @@
-/* Contain at rest: see rest.c. */
+/* Contain at rest: see rest.c and asleep.c. */
 #ifndef REST_H
 #define REST_H
 
@@ -16,6 +16,7 @@ enum { WOKEN_DIGITS = sizeof WOKEN_NOT - 1 };
 struct rest {
 	int32_t pid;	  /* of contain */
 	int32_t program;  /* a pidfd, of what signals are passed to */
+	int32_t exe;	  /* contain's file */
 	int32_t notes[2]; /* the pipe of note_signal */
 	char name[16];	  /* the process's, PR_GET_NAME */
 	uint64_t caught;  /* the signals that are passed on, a mask: bit 0 is signal 1 */
@@ -29,8 +30,11 @@ struct rest {
 	uint64_t full[2];
 };
 
-int rest_begin(char **argv, char **envp);
+int rest_begin(char **argv, char **envp, int exe);
 int rest_was(void);
+
+/* need_room ends the process if a limit is too low for Go to begin. In init.go. */
+void need_room(void);
 
 /* Set when contain has woken: the file; when until.report said so, CLOCK_MONOTONIC
  * nanoseconds, or 0; and whether the program was killed because its time was up. */

@@ -20,17 +20,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* few_processors tells Go how many processors to use, in the variable that it takes the first
- * of. It makes room for as many as the machine has, which is on the way of a start: 0.7 ms
- * with 64, 18 ms with 256 (measured by that variable). Contain has two things to do at a
- * time, and its init one, as on a single CPU: a hundred pages less, 0.5 ms.
+/* few_processors sets the variable by which the Go runtime takes the number of processors
+ * that it uses, the first of that name. It would make room for as many as the machine has,
+ * which is on the way of a start: 0.7 ms for 64, 18 ms for 256 (measured by that variable).
+ * Contain has two things to do at a time, and its init one, as on a single CPU: a hundred
+ * pages less, 0.5 ms.
  *
  * The runtime looks for the auxiliary vector behind the variables (create_elf_tables in
  * fs/binfmt_elf.c): so that moves on by a word, over the value of its last pair, which is
- * none. The C library has looked at it already.
- *
- * And all threads share one arena of malloc(3), of which they need next to nothing: to map
- * one for each takes 0.2 ms. */
+ * none. From then on getauxval(3) finds nothing but what the library has kept. */
 void few_processors(int init)
 {
 	static char one[] = "GOMAXPROCS=1", two[] = "GOMAXPROCS=2";
@@ -43,6 +41,12 @@ void few_processors(int init)
 		last += 2;
 	memmove(environ + 1, environ, (size_t)(last + 1 - environ) * sizeof *environ);
 	environ[0] = init || single ? one : two;
+}
+
+/* one_arena has all threads share that of malloc(3), of which they need next to nothing: to
+ * map one for each takes 0.2 to 0.4 ms. */
+void one_arena(void)
+{
 #ifdef M_ARENA_MAX
 	mallopt(M_ARENA_MAX, 1);
 #endif
@@ -113,8 +117,8 @@ static int take_spare(void *(*start)(void *), void *arg)
  * late the kernel may wake it (timer slack, prctl(2)): two hundred times in a start, on a
  * processor that has something to do. It may be this late, in nanoseconds: what it would
  * do is to take one of Go's processors from a thread that waits for the kernel, for
- * others to run. There are two or more, unless contain has one CPU only; and what waits
- * for long takes none (whenReadable in signals.go).
+ * others to run. Contain has two, unless it has one CPU only, and what waits for long
+ * takes none (whenReadable in signals.go); its init has one, and one thing to do.
  */
 enum { MONITOR_SLACK = 2000000 };
 
