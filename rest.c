@@ -80,9 +80,9 @@ static int park_threads(int tasks)
 }
 
 /* rest_begin executes exe, contain's file, to rest; it returns, an errno, only if that
- * cannot be, as then it could not wake either. It must be called on the main thread. A thread that has taken a signal and is cut
- * off before it has noted it would lose it; so first all others are parked, in a handler
- * in which they take none. */
+ * cannot be, as then it could not wake either. It must be called on the main thread. A
+ * thread that has taken a signal and is cut off before it has noted it would lose it; so
+ * first all others are parked, in a handler in which they take none. */
 int rest_begin(char **argv, char **envp, int exe)
 {
 	struct sigaction sa = {.sa_handler = park, .sa_flags = SA_ONSTACK | SA_RESTART}, before;
