@@ -395,6 +395,14 @@ func TestFilesOfTheCallerInARest(t *testing.T) {
 	<-ended
 }
 
+// allowNoMore allows a pids cgroup no more processes than it has.
+func allowNoMore(t *testing.T, dir string) {
+	t.Helper()
+	now, err := os.ReadFile(filepath.Join(dir, "pids.current"))
+	must(t, err)
+	must(t, cgroups.WriteFile(dir, "pids.max", strings.TrimSpace(string(now))))
+}
+
 // Where there are too many processes for contain to wake, what it waits for ends in time,
 // and signals are passed on.
 func TestWakeWithoutProcesses(t *testing.T) {
@@ -407,9 +415,7 @@ func TestWakeWithoutProcesses(t *testing.T) {
 	p := reporting{startCommand(t, cmd), report}
 	p.waitLine(t, "ready")
 	p.waitRest(t)
-	now, err := os.ReadFile(filepath.Join(dir, "pids.current"))
-	must(t, err)
-	must(t, cgroups.WriteFile(dir, "pids.max", strings.TrimSpace(string(now))))
+	allowNoMore(t, dir)
 	p.signal(t, syscall.SIGUSR1)
 	p.waitLine(t, "10")
 	waitFor(t, "the program to end", func() bool { return len(programs(t)) == 0 })
@@ -431,9 +437,7 @@ func TestTimeOfAnEndInARest(t *testing.T) {
 	began := time.Now()
 	p.waitLine(t, "ready")
 	p.waitRest(t)
-	now, err := os.ReadFile(filepath.Join(dir, "pids.current"))
-	must(t, err)
-	must(t, cgroups.WriteFile(dir, "pids.max", strings.TrimSpace(string(now))))
+	allowNoMore(t, dir)
 	p.signal(t, syscall.SIGUSR1)
 	waitFor(t, "the program to end", func() bool { return len(programs(t)) == 0 })
 	ended := time.Since(began)
