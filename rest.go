@@ -146,13 +146,13 @@ func (c *container) rest(fd int) error {
 	if err != nil {
 		return err
 	}
-	defer exe.Close()
+	c.watched = []*os.File{exe}
+	defer func() { closeAll(c.watched) }() // and what writeDown adds, also if that fails
 	file, files, err := c.writeDown(fd, exe)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	defer closeAll(c.watched)
 	own := fmt.Sprintf("%s=%d:%d:%s", C.REST_VARIABLE, unix.Getpid(), file.Fd(), C.WOKEN_NOT)
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, C.REST_VARIABLE+"=") })
 	argv, err1 := syscall.SlicePtrFromStrings(calledAs)
@@ -193,7 +193,6 @@ func (c *container) writeDown(fd int, exe *os.File) (*os.File, map[string]kept, 
 	head.until.report = C.int(fd)
 	C.name_of_process(&head.name[0])
 	head.exe = C.int32_t(exe.Fd())
-	c.watched = []*os.File{exe}
 	if err := c.watchMemory(&head); err != nil {
 		return nil, nil, err
 	}
