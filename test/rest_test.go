@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
@@ -277,6 +278,29 @@ func TestIgnoredSignalInARest(t *testing.T) {
 	}
 }
 
+// startWithout starts a command for which a system call does not exist.
+func startWithout(t *testing.T, call uint32, cmd *exec.Cmd) (p *process) {
+	t.Helper()
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: call},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and it ends with this: the filter is its own
+		err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
+		defer func() { done <- err }() // also if the command does not start
+		if err == nil {
+			p = startCommand(t, cmd)
+		}
+	}()
+	must(t, <-done)
+	return p
+}
+
 // Where it cannot execute itself again, or would not be the same, contain stays as it is.
 func TestRestIsNotPossible(t *testing.T) {
 	leavesNothing(t)
@@ -287,6 +311,7 @@ func TestRestIsNotPossible(t *testing.T) {
 	for what, p := range map[string]*process{
 		"not executable": unexecutable,
 		"secure bits":    startCommand(t, exec.Command("setpriv", append([]string{"--securebits", "+no_setuid_fixup", restingPath}, args...)...)),
+		"no execveat":    startWithout(t, unix.SYS_EXECVEAT, exec.Command(restingPath, args...)),
 	} {
 		p.waitLine(t, "ready")
 		if p == unexecutable { // within a second of its start
